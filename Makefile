@@ -1,0 +1,201 @@
+# Qosid: build, test and install. `make help` lists the targets.
+#
+# Each folder of crypto/ and sync/ is a layer and becomes one archive; the order of LAYERS is the direction of the arrows (a layer
+# may use those after it). Tests of a layer link only that layer and those after it, so a wrong arrow does not link.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+VERSION := 0.1.0
+PREFIX  ?= /usr/local
+SAN     ?=
+comma   := ,
+BUILD   ?= build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
+JOBS    ?= 2
+
+# ---- what it needs -----------------------------------------------------------------------------------------------------
+PACKAGES_BUILD := gcc libc6-dev make pkg-config libgit2-dev libsqlite3-dev libsodium-dev libcjson-dev libzstd-dev \
+                  libssl-dev zlib1g-dev libsystemd-dev
+PACKAGES_TEST  := libcmocka-dev age openssh-client git zstd jq sqlite3 python3 iso-codes mandoc util-linux procps strace
+PACKAGES_LINT  := clang-format clang-tidy cppcheck shellcheck
+PACKAGES_TOOLS := valgrind clang libclang-rt-14-dev
+
+LIBRARIES := libgit2 sqlite3 libsodium libcjson libzstd libcrypto zlib libsystemd
+
+# ---- flags -------------------------------------------------------------------------------------------------------------
+CC       ?= gcc
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
+            -Wwrite-strings -Wundef -Wformat=2 -Wvla
+CPPFLAGS += -I. -D_GNU_SOURCE -DQOSID_VERSION='"$(VERSION)"'
+CFLAGS   ?= -O2 -g
+ifeq ($(SAN),)
+HARDEN   := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2 -fcf-protection
+LDHARDEN := -pie -Wl,-z,relro,-z,now
+else
+ifneq ($(findstring tsan,$(SAN)),)
+SANFLAGS := -fsanitize=thread
+else
+SANFLAGS := -fsanitize=$(subst asan,address,$(subst ubsan,undefined,$(SAN))) -fno-sanitize-recover=all
+endif
+SANFLAGS += -fno-omit-frame-pointer -O1
+endif
+# Expanded on first use only, so that `make deps` works before pkg-config is there.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(LIBRARIES)))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(LIBRARIES)))$(PKG_LIBS)
+COMPILE    = $(CC) -std=c11 $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(HARDEN) $(SANFLAGS) $(PKG_CFLAGS) -MMD -MP
+LINK       = $(CC) $(CFLAGS) $(LDHARDEN) $(SANFLAGS) $(LDFLAGS)
+
+# One short line a command; V=1 shows the commands themselves.
+run = $(if $(V),,@printf '  %-3s %s\n' $(1) $(2);)
+
+# ---- layers ------------------------------------------------------------------------------------------------------------
+LAYERS := sync sync/exchange sync/changeset sync/roster sync/replica crypto
+archive = $(BUILD)/lib/$(subst /,-,$(1)).a
+ARCHIVES := $(foreach l,$(LAYERS),$(call archive,$(l)))
+
+define layer_rules
+$(call archive,$(1)): $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	$$(call run,AR,$$@)$$(AR) rcs $$@ $$^
+endef
+$(foreach l,$(LAYERS),$(eval $(call layer_rules,$(l))))
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call run,CC,$<)$(COMPILE) -c -o $@ $<
+
+PROGRAMS := $(BUILD)/qosid $(BUILD)/qosidd
+
+.PHONY: all
+all: $(PROGRAMS)
+.DEFAULT_GOAL := all
+
+$(BUILD)/qosid: $(patsubst %.c,$(BUILD)/%.o,$(wildcard cli/*.c)) $(ARCHIVES)
+	$(call run,LD,$@)$(LINK) -o $@ $^ $(PKG_LIBS) -lpthread
+
+$(BUILD)/qosidd: $(patsubst %.c,$(BUILD)/%.o,$(wildcard daemon/*.c)) $(ARCHIVES)
+	$(call run,LD,$@)$(LINK) -o $@ $^ $(PKG_LIBS) -lpthread
+
+# ---- tests -------------------------------------------------------------------------------------------------------------
+# tests/unit/<layer>/test_*.c with cmocka; other files there are shared by the layer's tests.
+UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*/test_*.c))
+below = $(if $(filter $(1),$(firstword $(2))),$(2),$(call below,$(1),$(wordlist 2,99,$(2))))
+
+define unit_rules
+$(BUILD)/tests/unit/$(1)/test_%: $(BUILD)/tests/unit/$(1)/test_%.o \
+    $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard tests/unit/$(1)/test_*.c),$(wildcard tests/unit/$(1)/*.c))) \
+    $(foreach l,$(call below,$(2),$(LAYERS)),$(call archive,$(l)))
+	$$(call run,LD,$$@)$$(LINK) -o $$@ $$^ $$(PKG_LIBS) $$(shell pkg-config --libs cmocka) -lpthread
+endef
+$(eval $(call unit_rules,crypto,crypto))
+$(eval $(call unit_rules,replica,sync/replica))
+$(eval $(call unit_rules,changeset,sync/changeset))
+$(eval $(call unit_rules,roster,sync/roster))
+$(eval $(call unit_rules,exchange,sync/exchange))
+$(eval $(call unit_rules,space,sync))
+
+# The daemon is no layer: its tests link its objects except main.o.
+$(BUILD)/tests/unit/daemon/test_%: $(BUILD)/tests/unit/daemon/test_%.o \
+    $(patsubst %.c,$(BUILD)/%.o,$(filter-out daemon/main.c,$(wildcard daemon/*.c))) $(ARCHIVES)
+	$(call run,LD,$@)$(LINK) -o $@ $^ $(PKG_LIBS) $(shell pkg-config --libs cmocka) -lpthread
+
+# Small programs that system tests and benches run: tests/tools/*.c, tests/bench/*.c.
+TOOLS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tools/*.c tests/bench/*.c))
+$(filter $(BUILD)/tests/tools/% $(BUILD)/tests/bench/%,$(TOOLS)): %: %.o $(ARCHIVES)
+	$(call run,LD,$@)$(LINK) -o $@ $^ $(PKG_LIBS) -lpthread
+.SECONDARY:
+
+# In a shell script these find what was built.
+export QOSID_BUILD := $(abspath $(BUILD))
+
+.PHONY: check unit system
+check: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(UNIT_TESTS) $(TOOLS)
+	@tests/run -j $(JOBS) $(UNIT_TESTS) $(wildcard tests/system/test_*.sh)
+
+# One layer or one test: make unit T=crypto, make unit T=crypto/test_age; make system T=cli
+T ?=
+unit: $(filter $(BUILD)/tests/unit/$(T)%,$(UNIT_TESTS))
+	@tests/run -j $(JOBS) $^
+system: all $(TOOLS)
+	@tests/run -j $(JOBS) $(wildcard tests/system/test_$(T)*.sh)
+
+.PHONY: valgrind
+valgrind: deps-tools $(UNIT_TESTS)
+	@tests/run -j $(JOBS) --valgrind $(UNIT_TESTS)
+
+.PHONY: demo
+demo: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@tests/demo/demo
+
+.PHONY: bench
+bench: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(TOOLS)
+	@tests/bench/run
+
+# ---- lint --------------------------------------------------------------------------------------------------------------
+SOURCES := $(shell find crypto sync daemon cli tests -name '*.[ch]' 2>/dev/null)
+.PHONY: lint format
+lint: deps-lint
+	tests/lint/arrows
+	clang-format --dry-run -Werror $(SOURCES)
+	shellcheck -x .ci/run tests/run tests/demo/demo tests/bench/run tests/lint/arrows tests/lint/man $(wildcard tests/system/*.sh)
+	tests/lint/man docs/man/*.[1-9]
+	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --suppressions-list=tests/lint/cppcheck.txt \
+	    --enable=warning,performance,portability -I. crypto sync daemon cli
+	printf '%s\n' $(filter %.c,$(filter-out tests/%,$(SOURCES))) | xargs -P $(JOBS) -n 1 sh -c \
+	    'clang-tidy --quiet "$$@" -- -std=c11 $(subst ",\",$(subst ','\'',$(CPPFLAGS))) $(PKG_CFLAGS)' clang-tidy
+format:
+	clang-format -i $(SOURCES)
+
+# ---- dependencies ------------------------------------------------------------------------------------------------------
+# Installs what is missing and nothing else; silent when all is there.
+define install_packages
+	@missing=; for p in $(1); do \
+	    [ "$$(dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || missing="$$missing $$p"; done; \
+	[ -z "$$missing" ] && exit 0; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	echo "Installing Debian packages:$$missing"; \
+	$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+endef
+.PHONY: deps deps-lint deps-tools
+deps:
+	$(call install_packages,$(PACKAGES_BUILD) $(PACKAGES_TEST))
+deps-lint: deps
+	$(call install_packages,$(PACKAGES_LINT))
+deps-tools: deps
+	$(call install_packages,$(PACKAGES_TOOLS))
+
+# ---- install -----------------------------------------------------------------------------------------------------------
+.PHONY: install
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/user $(DESTDIR)$(PREFIX)/lib/systemd/system \
+	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man8 \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install $(BUILD)/qosid $(BUILD)/qosidd $(DESTDIR)$(PREFIX)/bin
+	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 docs/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 cli/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/qosid
+	install -m 644 daemon/qosidd.service $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed -i 's,@PREFIX@,$(PREFIX),g' $(DESTDIR)$(PREFIX)/lib/systemd/system/qosidd.service
+
+.PHONY: clean help
+clean:
+	rm -rf build
+help:
+	@echo 'make            build qosid and qosidd (after make deps)'
+	@echo 'make deps       install what is missing from Debian packages (root or sudo)'
+	@echo 'make demo       three offices, one repository, an auditor: the main job on real records'
+	@echo 'make check      build and pass all tests; SAN=asan,ubsan or SAN=tsan for a sanitizer build'
+	@echo 'make unit       unit tests only, T=crypto or T=crypto/test_age for a part'
+	@echo 'make system     system tests only, T=cli for a part'
+	@echo 'make valgrind   unit tests under valgrind'
+	@echo 'make bench      measurements, ratios side by side'
+	@echo 'make lint       formatting, static analysis, include arrows'
+	@echo 'make install    into PREFIX (default /usr/local), DESTDIR respected'
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,331 @@
+/*
+ * Applying: verified commits of office and files logs become documents and attachments.
+ *
+ * Each change set is one SQLite transaction that also moves the log's point, so it is applied whole and once. A commit
+ * that does not hold stops its log and leaves a finding; other logs go on. What failed is told apart from where: what
+ * the peer sent (a finding) and the own disk or memory (an error that ends the exchange).
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "crypto/age.h"
+#include "crypto/sshsig.h"
+#include "sync/changeset/changeset.h"
+#include "sync/exchange/exchange.h"
+
+/* One log on its way to a tip. */
+struct run {
+	struct exchange *exchange;
+	const struct log *log;
+	const char *remote;
+	bool own;
+	struct log_rules rules;
+	struct log_point point; /* verified and applied */
+	struct log_chain chain; /* commits after the first point */
+	size_t next;            /* index into chain */
+	const char *cause;      /* of the fault */
+	struct qosid_errbuf fault;
+};
+
+/* Failures that say nothing about the peer. */
+static bool is_own_failure(int rc)
+{
+	return rc == QOSID_ERR_NOMEM || rc == QOSID_ERR_IO || rc == QOSID_ERR_FULL || rc == QOSID_ERR_BUSY ||
+	       rc == QOSID_ERR_FAILED;
+}
+
+static int verify_next(struct run *run, struct log_point *point, struct commit *commit, struct qosid_buf *payload)
+{
+	return log_verify_next(run->exchange->repo, run->log, &run->rules, point, &run->chain.ids[run->next], commit,
+	    payload, &run->cause, &run->fault);
+}
+
+/* The key for a commit's epoch; *key is NULL when this office's roles do not entitle it to read. */
+static int find_key(struct run *run, int64_t epoch, const struct age_key **key)
+{
+	struct exchange *exchange = run->exchange;
+	const struct roster_member *me = roster_find_member(exchange->roster, -1, exchange->office);
+
+	*key = NULL;
+	run->cause = "epoch";
+	if (me == NULL)
+		return qosid_error(
+		    &run->fault, QOSID_ERR_WAITING, "this office has not been admitted yet, so it has no key");
+	if ((me->roles & (ROLE_STEWARD | ROLE_WRITER | ROLE_READER | ROLE_AUDITOR)) == 0)
+		return 0;
+	return keyring_find(exchange, epoch, key, &run->fault);
+}
+
+/* Apply the change set in payload and move the point, in one transaction. */
+static int apply_set(
+    struct run *run, const struct log_point *point, const struct commit *commit, const struct qosid_buf *payload)
+{
+	struct exchange *exchange = run->exchange;
+	struct changeset_header header = {exchange->space, run->log->office, point->sequence};
+	struct changeset_counts counts = {0};
+	const struct age_key *key;
+	int rc;
+
+	if ((rc = find_key(run, commit->epoch, &key)) != 0 || (rc = replica_begin(exchange->replica, &run->fault)) != 0)
+		return rc;
+	run->cause = "payload";
+	if (key != NULL && (rc = changeset_apply(exchange->replica, payload->data, payload->len, &header, key, run->own,
+				&counts, &run->fault)) != 0) {
+		(void)qosid_error_within(&run->fault, "%s change set %" PRId64, run->log->name, point->sequence);
+		goto out;
+	}
+	if ((rc = log_put_point(exchange->replica, run->log, point, &run->fault)) != 0 ||
+	    (rc = replica_commit(exchange->replica, &run->fault)) != 0)
+		goto out;
+	run->point = *point;
+	run->next++;
+	exchange->report.sets_applied++;
+	exchange->report.revisions_applied += counts.news;
+	exchange->report.conflicts += counts.conflicts;
+out:
+	replica_rollback(exchange->replica);
+	return rc;
+}
+
+static int take_set(struct run *run)
+{
+	struct qosid_buf payload = {0};
+	struct log_point point = run->point;
+	struct commit commit = {0};
+	int rc;
+
+	if ((rc = verify_next(run, &point, &commit, &payload)) == 0)
+		rc = apply_set(run, &point, &commit, &payload);
+	commit_free(&commit);
+	qosid_buf_free(&payload);
+	return rc;
+}
+
+/* Push the plaintext of one part into the attachment. */
+static int write_part(void *context, const void *data, size_t len, struct qosid_errbuf *err)
+{
+	return attachment_writer_write(context, data, len, err);
+}
+
+static int add_part(
+    struct run *run, const struct commit *commit, const struct qosid_buf *payload, struct attachment_writer *writer)
+{
+	struct qosid_sink sink = {write_part, writer};
+	const struct age_key *key;
+	struct age_unlock unlock = {&key, 1, NULL, 0};
+	struct age_decryptor *decryptor = NULL;
+	int rc;
+
+	if ((rc = find_key(run, commit->epoch, &key)) != 0 || key == NULL)
+		return rc;
+	run->cause = "payload";
+	if ((rc = age_decryptor_open(&decryptor, &unlock, &sink, &run->fault)) == 0 &&
+	    (rc = age_decryptor_write(decryptor, payload->data, payload->len, &run->fault)) == 0)
+		rc = age_decryptor_finish(decryptor, &run->fault);
+	age_decryptor_free(decryptor);
+	return rc;
+}
+
+/* The parts of one attachment must follow each other; part is the one expected, parts and file are those of its first.
+ */
+static int check_part(struct run *run, const struct commit *commit, const struct commit *first, int64_t part)
+{
+	if (commit->file_part == part && commit->file_parts == first->file_parts &&
+	    commit->file_parts <= (int64_t)(LIMIT_ATTACHMENT_BYTES / LIMIT_FILE_PART_BYTES) &&
+	    strcmp(commit->file_digest, first->file_digest) == 0)
+		return 0;
+	run->cause = "part";
+	return qosid_error(&run->fault, QOSID_ERR_REFUSED,
+	    "part %" PRId64 " of %" PRId64 " where part %" PRId64 " of %" PRId64 " must follow", commit->file_part,
+	    commit->file_parts, part, first->file_parts);
+}
+
+static int finish_file(struct run *run, struct attachment_writer *writer, const char *expected)
+{
+	uint8_t digest[DIGEST_BYTES];
+	char text[DIGEST_TEXT_SIZE];
+	int64_t length;
+	int rc;
+
+	if ((rc = attachment_writer_finish(writer, digest, &length, &run->fault)) != 0)
+		return rc;
+	digest_format(text, digest);
+	run->cause = "payload";
+	if (strcmp(text, expected) != 0)
+		return qosid_error(&run->fault, QOSID_ERR_REFUSED, "the attachment is not what Qosid-File says");
+	return run->own ? attachment_set_published(run->exchange->replica, digest, &run->fault) : 0;
+}
+
+/* Apply all parts of the next attachment in one transaction. When some have not arrived yet, nothing is moved and
+ * *complete is false: the next exchange starts it again. */
+static int take_file(struct run *run, bool *complete)
+{
+	struct exchange *exchange = run->exchange;
+	const struct roster_member *me = roster_find_member(exchange->roster, -1, exchange->office);
+	bool reads = me != NULL && (me->roles & ~(unsigned)ROLE_WITNESS) != 0;
+	struct attachment_writer *writer = NULL;
+	struct commit commit = {0}, first = {0};
+	struct log_point point = run->point;
+	struct qosid_buf payload = {0};
+	size_t begin = run->next;
+	int rc, part;
+
+	*complete = false;
+	if ((rc = replica_begin(exchange->replica, &run->fault)) != 0 ||
+	    (rc = attachment_writer_open(&writer, exchange->replica, &run->fault)) != 0)
+		goto out;
+	for (part = 1; run->next < run->chain.count && !*complete; part++, run->next++) {
+		if ((rc = verify_next(run, &point, part == 1 ? &first : &commit, &payload)) != 0 ||
+		    (rc = check_part(run, part == 1 ? &first : &commit, &first, part)) != 0 ||
+		    (rc = add_part(run, part == 1 ? &first : &commit, &payload, writer)) != 0)
+			goto out;
+		*complete = part == first.file_parts;
+		commit_free(&commit);
+		commit = (struct commit){0};
+	}
+	if (!*complete)
+		goto out;
+	if ((reads && (rc = finish_file(run, writer, first.file_digest)) != 0) ||
+	    (rc = log_put_point(exchange->replica, run->log, &point, &run->fault)) != 0 ||
+	    (rc = replica_commit(exchange->replica, &run->fault)) != 0)
+		goto out;
+	run->point = point;
+out:
+	attachment_writer_free(writer);
+	replica_rollback(exchange->replica);
+	if (rc != 0)
+		run->next = begin;
+	commit_free(&commit);
+	commit_free(&first);
+	qosid_buf_free(&payload);
+	return rc;
+}
+
+/* Two histories are proof against the office when both are signed by it, otherwise only against the remote. */
+static bool is_signed_by_office(struct run *run, const git_oid *tip)
+{
+	struct qosid_buf raw = {0}, signature = {0}, payload = {0};
+	const struct roster_member *member;
+	struct commit commit = {0};
+	int64_t state;
+	bool is_signed;
+
+	is_signed = repo_read(run->exchange->repo, tip, GIT_OBJECT_COMMIT, LIMIT_COMMIT_BYTES, &raw, NULL) == 0 &&
+		    commit_parse(&commit, raw.data, raw.len, &signature, &payload, NULL) == 0 && commit.has_roster &&
+		    strcmp(commit.office, run->log->office) == 0 && strcmp(commit.space, run->exchange->space) == 0 &&
+		    roster_find_state(run->exchange->roster, commit.roster, &state, NULL) == 0 &&
+		    (member = roster_find_member(run->exchange->roster, state, commit.office)) != NULL &&
+		    sshsig_verify((const char *)signature.data, signature.len, SSHSIG_NAMESPACE_GIT, payload.data,
+			payload.len, member->signing_public, NULL) == 0;
+	commit_free(&commit);
+	qosid_buf_free(&raw);
+	qosid_buf_free(&signature);
+	qosid_buf_free(&payload);
+	return is_signed;
+}
+
+/* Turn run->fault into what it is: an own error, a log that waits, or a finding. */
+static int settle_fault(struct run *run, const git_oid *tip, int fault, struct qosid_errbuf *err)
+{
+	struct exchange *exchange = run->exchange;
+	const git_oid *evidence = run->next < run->chain.count ? &run->chain.ids[run->next] : tip;
+	bool fork = strcmp(run->cause, "fork") == 0;
+
+	if (is_own_failure(fault) || (fault == QOSID_ERR_CORRUPT && strcmp(run->cause, "payload") == 0)) {
+		if (err != NULL)
+			*err = run->fault;
+		return fault;
+	}
+	if (fault == QOSID_ERR_WAITING) {
+		exchange->report.waiting++;
+		return 0;
+	}
+	return exchange_note_finding(exchange, run->log, fork ? NULL : run->remote, run->point.sequence + 1, evidence,
+	    run->cause, true, &run->fault, err);
+}
+
+/* Let the tip ref follow the point. */
+static int move_tip(struct run *run, struct qosid_errbuf *err)
+{
+	char ref[LOG_REF_SIZE];
+	git_oid old;
+	int rc;
+
+	if (run->point.sequence == 0)
+		return 0;
+	log_format_tip(ref, run->log, run->exchange->office);
+	rc = repo_read_ref(run->exchange->repo, ref, &old, err);
+	if (rc != 0 && rc != QOSID_ERR_NOTFOUND)
+		return rc;
+	if (rc == 0 && git_oid_equal(&old, &run->point.commit))
+		return 0;
+	return repo_update_ref(run->exchange->repo, ref, rc == 0 ? &old : NULL, &run->point.commit, err);
+}
+
+/* Compare, and say what a diverged tip means. */
+static int find_chain(struct run *run, const git_oid *tip)
+{
+	enum log_relation relation;
+	int rc;
+
+	run->cause = "damage";
+	if ((rc = log_compare(run->exchange->repo, &run->point, tip, &relation, &run->chain, &run->fault)) != 0)
+		return rc;
+	if (relation != LOG_DIVERGED)
+		return 0;
+	if (is_signed_by_office(run, tip)) {
+		run->cause = "fork";
+		return qosid_error(&run->fault, QOSID_ERR_REFUSED,
+		    "%s: two histories signed by %s, the second one at %s", run->log->name, run->log->office,
+		    run->remote);
+	}
+	run->cause = "chain";
+	return qosid_error(&run->fault, QOSID_ERR_REFUSED,
+	    "%s: it does not continue the log that was verified up to change set %" PRId64, run->log->name,
+	    run->point.sequence);
+}
+
+static int find_stop(void *context, const struct replica_finding *finding, struct qosid_errbuf *err)
+{
+	struct run *run = context;
+
+	(void)err;
+	return finding->stops && strcmp(finding->log, run->log->name) == 0 ? 1 : 0;
+}
+
+int apply_log(
+    struct exchange *exchange, const struct log *log, const git_oid *tip, const char *remote, struct qosid_errbuf *err)
+{
+	struct run run = {.exchange = exchange,
+	    .log = log,
+	    .remote = remote,
+	    .own = strcmp(log->office, exchange->office) == 0,
+	    .rules = {exchange->space, exchange->roster, exchange->root},
+	    .cause = "damage"};
+	bool complete = true;
+	int rc, fault;
+
+	if ((rc = log_read_point(exchange->replica, log, &run.point, err)) != 0)
+		return rc;
+	rc = replica_visit_findings(exchange->replica, find_stop, &run, err);
+	if (rc < 0)
+		return rc;
+	if (rc > 0) { /* stopped for good, until someone decides */
+		exchange->report.findings++;
+		return 0;
+	}
+	fault = find_chain(&run, tip);
+	while (fault == 0 && run.next < run.chain.count && complete) {
+		fault = log->kind == LOG_FILES ? take_file(&run, &complete) : take_set(&run);
+		exchange_report_progress(exchange, "verify", run.next, run.chain.count);
+	}
+	if ((rc = move_tip(&run, err)) != 0)
+		goto out;
+	if (fault != 0)
+		rc = settle_fault(&run, tip, fault, err);
+	else
+		rc = exchange_clear_findings(exchange, log, remote, err);
+out:
+	log_chain_free(&run.chain);
+	return rc;
+}

@@ -1,0 +1,389 @@
+/*
+ * Logs: see log.h. All that decides whether a commit may follow another is in this file.
+ */
+#include "sync/exchange/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/sshsig.h"
+
+/* A peer's log longer than this is not walked: 16 million change sets are 40 years of one a minute. */
+#define CHAIN_MAX ((size_t)1 << 24)
+
+static const struct {
+	const char *name;
+	const char *payload;
+	size_t payload_max;
+} kinds[LOG_KINDS] = {
+    [LOG_ROSTER] = {"roster", "operation.json", LIMIT_MESSAGE_BYTES},
+    [LOG_OFFICE] = {"office", "changes.age", LIMIT_CHANGESET_BYTES},
+    [LOG_FILES] = {"files", "part.age", LIMIT_FILE_PART_BYTES + LIMIT_MESSAGE_BYTES},
+};
+
+const char *log_kind_name(enum log_kind kind)
+{
+	return kinds[kind].name;
+}
+
+const char *log_payload_name(enum log_kind kind)
+{
+	return kinds[kind].payload;
+}
+
+void log_init(struct log *log, enum log_kind kind, const char *office)
+{
+	log->kind = kind;
+	(void)snprintf(log->office, sizeof(log->office), "%s", office);
+	(void)snprintf(log->name, sizeof(log->name), "%s/%s", kinds[kind].name, log->office);
+}
+
+int log_parse(struct log *log, const char *name, struct qosid_errbuf *err)
+{
+	const char *slash = strchr(name, '/');
+	int kind, rc;
+
+	for (kind = 0; slash != NULL && kind < LOG_KINDS; kind++) {
+		size_t len = strlen(kinds[kind].name);
+
+		if ((size_t)(slash - name) != len || memcmp(name, kinds[kind].name, len) != 0)
+			continue;
+		rc = slug_check(slash + 1, err);
+		if (rc != 0) {
+			(void)qosid_error_within(err, "log %s", name);
+			return rc;
+		}
+		log_init(log, (enum log_kind)kind, slash + 1);
+		return 0;
+	}
+	return qosid_error(err, QOSID_ERR_INVALID, "%s is not the name of a log", name);
+}
+
+void log_format_head(char out[LOG_REF_SIZE], const struct log *log)
+{
+	(void)snprintf(out, LOG_REF_SIZE, "refs/heads/%s", log->name);
+}
+
+void log_format_verified(char out[LOG_REF_SIZE], const struct log *log)
+{
+	(void)snprintf(out, LOG_REF_SIZE, "refs/qosid/verified/%s", log->name);
+}
+
+void log_format_remote(char out[LOG_REF_SIZE], const struct log *log, const char *remote)
+{
+	(void)snprintf(out, LOG_REF_SIZE, "refs/remotes/%s/%s", remote, log->name);
+}
+
+void log_format_tip(char out[LOG_REF_SIZE], const struct log *log, const char *own_office)
+{
+	if (strcmp(log->office, own_office) == 0)
+		log_format_head(out, log);
+	else
+		log_format_verified(out, log);
+}
+
+int log_read_point(struct replica *replica, const struct log *log, struct log_point *out, struct qosid_errbuf *err)
+{
+	struct replica_position position = {0};
+	int rc;
+
+	*out = (struct log_point){0};
+	if ((rc = replica_read_position(replica, log->name, &position, err)) != 0)
+		return rc;
+	if (position.sequence == 0)
+		return 0;
+	if (git_oid_fromstr(&out->commit, position.commit) != 0)
+		return qosid_error(err, QOSID_ERR_CORRUPT, "the replica's position of %s is damaged", log->name);
+	out->sequence = position.sequence;
+	out->time = position.time;
+	memcpy(out->digest, position.digest, DIGEST_BYTES);
+	return 0;
+}
+
+int log_put_point(
+    struct replica *replica, const struct log *log, const struct log_point *point, struct qosid_errbuf *err)
+{
+	struct replica_position position = {.sequence = point->sequence, .time = point->time};
+
+	git_oid_tostr(position.commit, sizeof(position.commit), &point->commit);
+	memcpy(position.digest, point->digest, DIGEST_BYTES);
+	return replica_put_position(replica, log->name, &position, err);
+}
+
+void log_chain_free(struct log_chain *chain)
+{
+	free(chain->ids);
+	*chain = (struct log_chain){0};
+}
+
+static int chain_add(struct log_chain *chain, const git_oid *id, struct qosid_errbuf *err)
+{
+	if (chain->count >= CHAIN_MAX)
+		return qosid_error(err, QOSID_ERR_LIMIT, "the log is longer than %zu commits", CHAIN_MAX);
+	if ((chain->count & (chain->count - 1)) == 0) { /* full at powers of two */
+		size_t room = chain->count == 0 ? 1 : chain->count * 2;
+		git_oid *ids = realloc(chain->ids, room * sizeof(*ids));
+
+		if (ids == NULL)
+			return qosid_error(err, QOSID_ERR_NOMEM, "out of memory for a log of %zu commits", room);
+		chain->ids = ids;
+	}
+	git_oid_cpy(&chain->ids[chain->count++], id);
+	return 0;
+}
+
+/* The parent named by a raw commit: its second line, when that is a parent line. Form is judged elsewhere. */
+static bool parse_parent(const struct qosid_buf *raw, git_oid *parent)
+{
+	static const char tag[] = "parent ";
+	const size_t tree_line = sizeof("tree ") - 1 + GIT_OID_HEXSZ + 1;
+	const char *text = (const char *)raw->data;
+
+	if (raw->len < tree_line + sizeof(tag) - 1 + GIT_OID_HEXSZ || memcmp(text, "tree ", 5) != 0 ||
+	    memcmp(text + tree_line, tag, sizeof(tag) - 1) != 0)
+		return false;
+	return git_oid_fromstrn(parent, text + tree_line + sizeof(tag) - 1, GIT_OID_HEXSZ) == 0;
+}
+
+static void chain_reverse(struct log_chain *chain)
+{
+	for (size_t i = 0; i < chain->count / 2; i++) {
+		git_oid swap = chain->ids[i];
+
+		chain->ids[i] = chain->ids[chain->count - 1 - i];
+		chain->ids[chain->count - 1 - i] = swap;
+	}
+}
+
+/* Someone on the way from a commit to the root. */
+struct walker {
+	git_oid id;
+	bool at_end; /* id is the root, and has been visited */
+};
+
+static int walker_step(struct walker *walker, struct repo *repo, struct qosid_buf *raw, struct qosid_errbuf *err)
+{
+	int rc;
+
+	if (walker->at_end)
+		return 0;
+	qosid_buf_reset(raw);
+	if ((rc = repo_read(repo, &walker->id, GIT_OBJECT_COMMIT, LIMIT_COMMIT_BYTES, raw, err)) != 0)
+		return rc;
+	walker->at_end = !parse_parent(raw, &walker->id);
+	return 0;
+}
+
+int log_compare(struct repo *repo, const struct log_point *point, const git_oid *tip, enum log_relation *relation,
+    struct log_chain *chain, struct qosid_errbuf *err)
+{
+	struct walker from_tip = {.id = *tip}, from_point = {.id = point->commit, .at_end = point->sequence == 0};
+	bool empty = point->sequence == 0;
+	struct qosid_buf raw = {0};
+	int rc = 0;
+
+	log_chain_free(chain);
+	*relation = LOG_SAME;
+	if (!empty && git_oid_equal(&point->commit, tip))
+		return 0;
+	*relation = LOG_DIVERGED;
+	while (rc == 0 && (!from_tip.at_end || !from_point.at_end)) {
+		if (!from_tip.at_end) {
+			if ((rc = chain_add(chain, &from_tip.id, err)) != 0 ||
+			    (rc = walker_step(&from_tip, repo, &raw, err)) != 0)
+				break;
+			if (from_tip.at_end ? empty : !empty && git_oid_equal(&from_tip.id, &point->commit)) {
+				*relation = LOG_AHEAD;
+				break;
+			}
+		}
+		if ((rc = walker_step(&from_point, repo, &raw, err)) != 0)
+			break;
+		if (!empty && !from_point.at_end && git_oid_equal(&from_point.id, tip)) {
+			*relation = LOG_BEHIND;
+			break;
+		}
+	}
+	if (rc == 0 && *relation == LOG_AHEAD)
+		chain_reverse(chain);
+	else
+		log_chain_free(chain);
+	qosid_buf_free(&raw);
+	return rc;
+}
+
+/* The payload's entry of the tree: alone, but for the epochs folder that a roster commit may have. */
+static int read_payload(struct repo *repo, const struct log *log, const struct commit *commit,
+    struct qosid_buf *payload, struct qosid_errbuf *err)
+{
+	struct repo_entry entries[LIMIT_TREE_ENTRIES];
+	struct qosid_buf tree = {0};
+	size_t count = 0, found = LIMIT_TREE_ENTRIES;
+	int rc;
+
+	if ((rc = repo_read(repo, &commit->tree, GIT_OBJECT_TREE, LIMIT_MESSAGE_BYTES, &tree, err)) != 0 ||
+	    (rc = repo_parse_tree(&tree, entries, &count, err)) != 0)
+		goto out;
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(entries[i].name, kinds[log->kind].payload) == 0 && !entries[i].is_tree)
+			found = i;
+		else if (log->kind != LOG_ROSTER || strcmp(entries[i].name, "epochs") != 0 || !entries[i].is_tree) {
+			rc = qosid_error(
+			    err, QOSID_ERR_INVALID, "the tree holds %s, which does not belong there", entries[i].name);
+			goto out;
+		}
+	}
+	if (found == LIMIT_TREE_ENTRIES)
+		rc = qosid_error(err, QOSID_ERR_INVALID, "the tree holds no %s", kinds[log->kind].payload);
+	else
+		rc = repo_read(repo, &entries[found].id, GIT_OBJECT_BLOB, kinds[log->kind].payload_max, payload, err);
+out:
+	qosid_buf_free(&tree);
+	return rc;
+}
+
+/* The key that must have signed: for a roster log as the roster says, for others the member's in the state that the
+ * commit names, who must have been a writer then. Reads claims of a commit whose signature has not been checked yet. */
+static int find_signer(const struct log *log, const struct log_rules *rules, const struct commit *claims,
+    const struct qosid_buf *payload, uint8_t signer[SIGNING_PUBLIC_BYTES], const char **cause, struct qosid_errbuf *err)
+{
+	const struct roster_member *member;
+	int64_t state;
+	int rc;
+
+	if (log->kind == LOG_ROSTER) {
+		*cause = "operation";
+		return roster_expected_signer(rules->roster, log->office, payload->data, payload->len, signer, err);
+	}
+	*cause = "roster";
+	if (!claims->has_roster)
+		return qosid_error(err, QOSID_ERR_INVALID, "the trailer Qosid-Roster is missing");
+	if ((rc = roster_find_state(rules->roster, claims->roster, &state, err)) != 0)
+		return rc;
+	member = roster_find_member(rules->roster, state, log->office);
+	if (member == NULL)
+		return qosid_error(err, QOSID_ERR_REFUSED,
+		    "%s is not a member in the roster state that the commit names", log->office);
+	if ((member->roles & ROLE_WRITER) == 0)
+		return qosid_error(err, QOSID_ERR_REFUSED, "%s has no right to publish", log->office);
+	memcpy(signer, member->signing_public, SIGNING_PUBLIC_BYTES);
+	return 0;
+}
+
+/* What the trailers must say for the commit to be the next one after point. */
+static int check_place(const struct log *log, const struct log_rules *rules, const struct log_point *point,
+    const struct commit *commit, const char **cause, struct qosid_errbuf *err)
+{
+	*cause = "place";
+	if (strcmp(commit->space, rules->space) != 0)
+		return qosid_error(err, QOSID_ERR_REFUSED, "it belongs to another space, %s", commit->space);
+	if (strcmp(commit->office, log->office) != 0)
+		return qosid_error(err, QOSID_ERR_REFUSED, "it names another office, %s", commit->office);
+	*cause = "sequence";
+	if (commit->sequence != point->sequence + 1)
+		return qosid_error(err, QOSID_ERR_REFUSED, "its sequence is %lld where %lld must follow",
+		    (long long)commit->sequence, (long long)point->sequence + 1);
+	*cause = "chain";
+	if (commit->has_parent != (point->sequence > 0) ||
+	    (commit->has_parent && !git_oid_equal(&commit->parent, &point->commit)))
+		return qosid_error(err, QOSID_ERR_REFUSED, "its parent is not the commit before it");
+	if (commit->has_parent && memcmp(commit->previous, point->digest, DIGEST_BYTES) != 0)
+		return qosid_error(err, QOSID_ERR_REFUSED, "Qosid-Previous is not the hash of the commit before it");
+	if (log->kind != LOG_ROSTER && commit->epoch < 1)
+		return qosid_error(err, QOSID_ERR_REFUSED, "the trailer Qosid-Epoch is missing");
+	if ((log->kind == LOG_FILES) != (commit->file_digest[0] != '\0'))
+		return qosid_error(err, QOSID_ERR_REFUSED, "the trailer Qosid-File %s",
+		    log->kind == LOG_FILES ? "is missing" : "does not belong here");
+	return 0;
+}
+
+int log_verify_next(struct repo *repo, const struct log *log, const struct log_rules *rules, struct log_point *point,
+    const git_oid *id, struct commit *commit, struct qosid_buf *payload, const char **cause, struct qosid_errbuf *err)
+{
+	uint8_t signer[SIGNING_PUBLIC_BYTES], digest[DIGEST_BYTES], content[DIGEST_BYTES];
+	struct qosid_buf raw = {0}, signature = {0}, signed_bytes = {0};
+	int rc;
+
+	qosid_buf_reset(payload);
+	*cause = "damage";
+	if ((rc = repo_read(repo, id, GIT_OBJECT_COMMIT, LIMIT_COMMIT_BYTES, &raw, err)) != 0)
+		goto out;
+	*cause = "form";
+	if ((rc = commit_parse(commit, raw.data, raw.len, &signature, &signed_bytes, err)) != 0)
+		goto out;
+	*cause = "payload";
+	if ((rc = read_payload(repo, log, commit, payload, err)) != 0)
+		goto out;
+	if ((rc = find_signer(log, rules, commit, payload, signer, cause, err)) != 0)
+		goto out;
+	*cause = "signature";
+	if ((rc = sshsig_verify((const char *)signature.data, signature.len, SSHSIG_NAMESPACE_GIT, signed_bytes.data,
+		 signed_bytes.len, signer, err)) != 0)
+		goto out;
+	if ((rc = check_place(log, rules, point, commit, cause, err)) != 0)
+		goto out;
+	digest_compute(digest, raw.data, raw.len);
+	if (log->kind == LOG_ROSTER && point->sequence == 0 && memcmp(digest, rules->root, DIGEST_BYTES) != 0) {
+		*cause = "root";
+		rc = qosid_error(
+		    err, QOSID_ERR_REFUSED, "it is not the first roster commit that was pinned when joining");
+		goto out;
+	}
+	*cause = "payload";
+	digest_compute(content, payload->data, payload->len);
+	if (memcmp(content, commit->content, DIGEST_BYTES) != 0) {
+		rc = qosid_error(err, QOSID_ERR_REFUSED, "%s is not what Qosid-Content says", kinds[log->kind].payload);
+		goto out;
+	}
+	point->sequence++;
+	git_oid_cpy(&point->commit, id);
+	memcpy(point->digest, digest, DIGEST_BYTES);
+	point->time = commit->time;
+out:
+	if (rc != 0) {
+		commit_free(commit);
+		*commit = (struct commit){0};
+		(void)qosid_error_within(err, "%s change set %lld", log->name, (long long)point->sequence + 1);
+	}
+	qosid_buf_free(&raw);
+	qosid_buf_free(&signature);
+	qosid_buf_free(&signed_bytes);
+	return rc;
+}
+
+int log_append(struct repo *repo, const struct log *log, const char *space, const struct identity *identity,
+    struct log_point *point, struct commit *commit, const struct qosid_buf *payload,
+    const struct repo_entry *tree_extra, size_t extra_count, struct qosid_errbuf *err)
+{
+	struct repo_entry entries[LIMIT_TREE_ENTRIES] = {{.name = kinds[log->kind].payload}};
+	struct qosid_buf tree = {0}, raw = {0};
+	git_oid id;
+	int rc;
+
+	if (extra_count >= LIMIT_TREE_ENTRIES)
+		return qosid_error(err, QOSID_ERR_LIMIT, "a tree holds at most %u entries", LIMIT_TREE_ENTRIES);
+	for (size_t i = 0; i < extra_count; i++)
+		entries[1 + i] = tree_extra[i];
+	(void)snprintf(commit->office, sizeof(commit->office), "%s", log->office);
+	(void)snprintf(commit->space, sizeof(commit->space), "%s", space);
+	commit->sequence = point->sequence + 1;
+	commit->has_parent = point->sequence > 0;
+	git_oid_cpy(&commit->parent, &point->commit);
+	memcpy(commit->previous, point->digest, DIGEST_BYTES);
+	digest_compute(commit->content, payload->data, payload->len);
+	if ((rc = repo_write(repo, GIT_OBJECT_BLOB, payload->data, payload->len, &entries[0].id, err)) != 0 ||
+	    (rc = repo_format_tree(&tree, entries, 1 + extra_count, err)) != 0 ||
+	    (rc = repo_write(repo, GIT_OBJECT_TREE, tree.data, tree.len, &commit->tree, err)) != 0 ||
+	    (rc = commit_format(&raw, commit, identity, err)) != 0 ||
+	    (rc = repo_write(repo, GIT_OBJECT_COMMIT, raw.data, raw.len, &id, err)) != 0)
+		goto out;
+	point->sequence++;
+	git_oid_cpy(&point->commit, &id);
+	digest_compute(point->digest, raw.data, raw.len);
+	point->time = commit->time;
+out:
+	qosid_buf_free(&tree);
+	qosid_buf_free(&raw);
+	return rc;
+}

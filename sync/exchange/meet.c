@@ -1,0 +1,311 @@
+/*
+ * One meeting with a remote that is a folder: fetch, verify, apply, publish, push.
+ *
+ * The roster comes first, since it decides who is heard. Every log that this office has verified is pushed, not only
+ * its own, so that any two offices that meet bring each other up to date on all others. A remote is never trusted: what
+ * it offers is copied under refs/remotes/<remote>/ and only moves anything else once it has been verified.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sync/exchange/exchange.h"
+#include "sync/exchange/transfer.h"
+
+#define OFFERS_MAX (LOG_KINDS * LIMIT_MEMBERS)
+
+/* A ref that holds a log, here or there. */
+struct offer {
+	struct log log;
+	git_oid tip;
+};
+
+struct offers {
+	struct offer *items;
+	size_t count;
+	size_t prefix; /* of the ref names, to be skipped */
+};
+
+struct meeting {
+	struct exchange *exchange;
+	const char *remote;
+	struct repo *peer;
+	struct offers offers; /* what the remote has */
+};
+
+static int add_offer(void *context, const char *name, const git_oid *id, struct qosid_errbuf *err)
+{
+	struct offers *offers = context;
+	struct offer *items;
+	struct log log;
+
+	if (strlen(name) <= offers->prefix || log_parse(&log, name + offers->prefix, NULL) != 0)
+		return 0; /* other branches are none of our business */
+	if (offers->count >= OFFERS_MAX)
+		return qosid_error(err, QOSID_ERR_LIMIT, "more than %u logs", OFFERS_MAX);
+	if ((offers->count & (offers->count - 1)) == 0) { /* full at powers of two */
+		items = realloc(offers->items, (offers->count == 0 ? 1 : offers->count * 2) * sizeof(*items));
+		if (items == NULL)
+			return qosid_error(err, QOSID_ERR_NOMEM, "out of memory for the remote's refs");
+		offers->items = items;
+	}
+	offers->items[offers->count].log = log;
+	offers->items[offers->count++].tip = *id;
+	return 0;
+}
+
+static int list_offers(struct repo *repo, const char *prefix, struct offers *offers, struct qosid_errbuf *err)
+{
+	offers->prefix = strlen(prefix);
+	return repo_visit_refs(repo, prefix, add_offer, offers, err);
+}
+
+static const struct offer *find_offer(const struct offers *offers, const struct log *log)
+{
+	for (size_t i = 0; i < offers->count; i++) {
+		if (strcmp(offers->items[i].log.name, log->name) == 0)
+			return &offers->items[i];
+	}
+	return NULL;
+}
+
+/* Set a ref to id, whatever it was. */
+static int set_ref(struct repo *repo, const char *ref, const git_oid *id, struct qosid_errbuf *err)
+{
+	git_oid old;
+	int rc = repo_read_ref(repo, ref, &old, err);
+
+	if (rc != 0 && rc != QOSID_ERR_NOTFOUND)
+		return rc;
+	if (rc == 0 && git_oid_equal(&old, id))
+		return 0;
+	return repo_update_ref(repo, ref, rc == 0 ? &old : NULL, id, err);
+}
+
+/* A remote that shows less of a log than it did at the last meeting. tip NULL: the log is gone. */
+static int note_rewind(
+    struct meeting *meeting, const struct log *log, const git_oid *before, const git_oid *tip, struct qosid_errbuf *err)
+{
+	char was[GIT_OID_HEXSZ + 1], is[GIT_OID_HEXSZ + 1] = "gone";
+	struct qosid_errbuf fault = {0};
+	struct log_point point;
+	int rc;
+
+	git_oid_tostr(was, sizeof(was), before);
+	if (tip != NULL)
+		git_oid_tostr(is, sizeof(is), tip);
+	if ((rc = log_read_point(meeting->exchange->replica, log, &point, err)) != 0)
+		return rc;
+	(void)qosid_error(&fault, QOSID_ERR_REFUSED,
+	    "%s was rewound at %s: it stood at %.12s at the last meeting and is %s%.12s now", log->name,
+	    meeting->remote, was, tip != NULL ? "at " : "", is);
+	return exchange_note_finding(
+	    meeting->exchange, log, NULL, point.sequence, before, "rewind", false, &fault, err);
+}
+
+/* Compare with the last meeting. */
+static int check_rewind(struct meeting *meeting, const struct offer *offer, struct qosid_errbuf *err)
+{
+	struct repo *repo = meeting->exchange->repo;
+	struct log_chain chain = {0};
+	/* Only the commit of this point is known, and log_compare() needs no more. */
+	struct log_point before = {.sequence = 1};
+	enum log_relation relation;
+	char ref[LOG_REF_SIZE];
+	int rc;
+
+	log_format_remote(ref, &offer->log, meeting->remote);
+	rc = repo_read_ref(repo, ref, &before.commit, err);
+	if (rc == QOSID_ERR_NOTFOUND)
+		return 0;
+	if (rc != 0 || git_oid_equal(&before.commit, &offer->tip) || !repo_has(repo, &offer->tip))
+		return rc;
+	/* A damaged object here will be found, and reported, when the log is applied. */
+	if (log_compare(repo, &before, &offer->tip, &relation, &chain, NULL) == 0 && relation == LOG_BEHIND)
+		rc = note_rewind(meeting, &offer->log, &before.commit, &offer->tip, err);
+	log_chain_free(&chain);
+	return rc;
+}
+
+/* Copy what an offer holds. *tip is what there is to apply: the whole of it, or what came before the damage; *have is
+ * false when there is nothing. */
+static int fetch_offer(
+    struct meeting *meeting, const struct offer *offer, git_oid *tip, bool *have, struct qosid_errbuf *err)
+{
+	struct exchange *exchange = meeting->exchange;
+	struct transfer_stats stats = {0};
+	struct qosid_errbuf fault = {0};
+	char ref[LOG_REF_SIZE];
+	int rc;
+
+	*tip = offer->tip;
+	*have = true;
+	if ((rc = check_rewind(meeting, offer, err)) != 0)
+		return rc;
+	log_format_remote(ref, &offer->log, meeting->remote);
+	if (repo_has(exchange->repo, &offer->tip))
+		return set_ref(exchange->repo, ref, &offer->tip, err);
+	rc = transfer_chain(meeting->peer, exchange->repo, &offer->tip, ref, &stats, &fault);
+	exchange->report.commits_fetched += stats.commits;
+	exchange->report.bytes_fetched += stats.bytes;
+	if (rc == 0)
+		return set_ref(exchange->repo, ref, &offer->tip, err);
+	if (rc != QOSID_ERR_CORRUPT && rc != QOSID_ERR_NOTFOUND && rc != QOSID_ERR_LIMIT && rc != QOSID_ERR_INVALID) {
+		if (err != NULL)
+			*err = fault;
+		return rc;
+	}
+	*have = stats.commits > 0 && repo_read_ref(exchange->repo, ref, tip, NULL) == 0;
+	return exchange_note_finding(
+	    exchange, &offer->log, meeting->remote, 0, &offer->tip, "damage", true, &fault, err);
+}
+
+static int take_offer(struct meeting *meeting, const struct offer *offer, struct qosid_errbuf *err)
+{
+	struct exchange *exchange = meeting->exchange;
+	struct qosid_errbuf fault = {0};
+	bool have = false, damaged;
+	size_t findings;
+	git_oid tip;
+	int rc;
+
+	if (offer->log.kind != LOG_ROSTER && roster_find_member(exchange->roster, -1, offer->log.office) == NULL) {
+		(void)qosid_error(&fault, QOSID_ERR_REFUSED, "%s: %s is not a member of this space", offer->log.name,
+		    offer->log.office);
+		return exchange_note_finding(
+		    exchange, &offer->log, meeting->remote, 0, &offer->tip, "member", false, &fault, err);
+	}
+	findings = exchange->report.findings;
+	if ((rc = fetch_offer(meeting, offer, &tip, &have, err)) != 0 || !have)
+		return rc;
+	damaged = exchange->report.findings > findings && !git_oid_equal(&tip, &offer->tip);
+	if (offer->log.kind == LOG_ROSTER)
+		return roster_log_extend(exchange, &offer->log, &tip, meeting->remote, err);
+	if ((rc = apply_log(exchange, &offer->log, &tip, meeting->remote, err)) != 0 || !damaged)
+		return rc;
+	/* The intact part was applied, which cleared the finding about the rest. */
+	(void)qosid_error(&fault, QOSID_ERR_CORRUPT, "%s: what %s holds after this change set is damaged",
+	    offer->log.name, meeting->remote);
+	return exchange_note_finding(
+	    exchange, &offer->log, meeting->remote, 0, &offer->tip, "damage", true, &fault, err);
+}
+
+/* Logs that the remote had at the last meeting and does not offer any more. */
+static int check_withdrawn(struct meeting *meeting, struct qosid_errbuf *err)
+{
+	struct offers before = {0};
+	char prefix[LOG_REF_SIZE];
+	int rc;
+
+	(void)snprintf(prefix, sizeof(prefix), "refs/remotes/%s/", meeting->remote);
+	rc = list_offers(meeting->exchange->repo, prefix, &before, err);
+	for (size_t i = 0; rc == 0 && i < before.count; i++) {
+		if (find_offer(&meeting->offers, &before.items[i].log) == NULL)
+			rc = note_rewind(meeting, &before.items[i].log, &before.items[i].tip, NULL, err);
+	}
+	free(before.items);
+	return rc;
+}
+
+static int fetch_all(struct meeting *meeting, struct qosid_errbuf *err)
+{
+	static const enum log_kind order[] = {LOG_ROSTER, LOG_OFFICE, LOG_FILES};
+	size_t done = 0;
+	int rc;
+
+	if ((rc = check_withdrawn(meeting, err)) != 0)
+		return rc;
+	for (size_t k = 0; k < sizeof(order) / sizeof(order[0]); k++) {
+		for (size_t i = 0; i < meeting->offers.count; i++) {
+			if (meeting->offers.items[i].log.kind != order[k])
+				continue;
+			if ((rc = take_offer(meeting, &meeting->offers.items[i], err)) != 0)
+				return rc;
+			exchange_report_progress(meeting->exchange, "fetch", ++done, meeting->offers.count);
+		}
+	}
+	return 0;
+}
+
+/* Bring one log of ours to the remote, when the remote's tip is an ancestor of ours (or it has none). */
+static int push_log(struct meeting *meeting, const struct offer *ours, struct qosid_errbuf *err)
+{
+	struct repo *repo = meeting->exchange->repo;
+	const struct offer *theirs = find_offer(&meeting->offers, &ours->log);
+	struct log_point point = {.sequence = 1, .commit = ours->tip};
+	struct transfer_stats stats = {0};
+	struct log_chain chain = {0};
+	enum log_relation relation;
+	char ref[LOG_REF_SIZE];
+	int rc;
+
+	if (theirs != NULL) {
+		if (git_oid_equal(&theirs->tip, &ours->tip) || !repo_has(repo, &theirs->tip))
+			return 0;
+		rc = log_compare(repo, &point, &theirs->tip, &relation, &chain, err);
+		log_chain_free(&chain);
+		if (rc != 0 || relation != LOG_BEHIND)
+			return rc == QOSID_ERR_CORRUPT ? 0 : rc; /* the damage was reported when it was applied */
+	}
+	if ((rc = transfer_chain(repo, meeting->peer, &ours->tip, NULL, &stats, err)) != 0)
+		return rc;
+	log_format_head(ref, &ours->log);
+	rc = repo_update_ref(meeting->peer, ref, theirs != NULL ? &theirs->tip : NULL, &ours->tip, err);
+	if (rc == QOSID_ERR_CONFLICT) /* somebody else was quicker; the next meeting sees what they brought */
+		return 0;
+	if (rc != 0)
+		return rc;
+	meeting->exchange->report.logs_pushed++;
+	meeting->exchange->report.commits_pushed += stats.commits;
+	meeting->exchange->report.bytes_pushed += stats.bytes;
+	log_format_remote(ref, &ours->log, meeting->remote);
+	return set_ref(repo, ref, &ours->tip, err);
+}
+
+static int push_all(struct meeting *meeting, struct qosid_errbuf *err)
+{
+	struct offers ours = {0};
+	int rc;
+
+	if ((rc = list_offers(meeting->exchange->repo, "refs/heads/", &ours, err)) != 0 ||
+	    (rc = list_offers(meeting->exchange->repo, "refs/qosid/verified/", &ours, err)) != 0)
+		goto out;
+	for (size_t i = 0; rc == 0 && i < ours.count; i++) {
+		rc = push_log(meeting, &ours.items[i], err);
+		exchange_report_progress(meeting->exchange, "push", i + 1, ours.count);
+	}
+out:
+	free(ours.items);
+	return rc;
+}
+
+/* Publishing may be refused while everything else goes on: then the reason is a finding about the own log. */
+static int publish(struct meeting *meeting, struct qosid_errbuf *err)
+{
+	struct qosid_errbuf fault = {0};
+	struct log log;
+	int rc = exchange_publish(meeting->exchange, &fault);
+
+	log_init(&log, LOG_OFFICE, meeting->exchange->office);
+	if (rc == QOSID_ERR_REFUSED)
+		return exchange_note_finding(
+		    meeting->exchange, &log, EXCHANGE_OWN_REPOSITORY, 0, NULL, "publish", false, &fault, err);
+	if (rc != 0 && err != NULL)
+		*err = fault;
+	return rc;
+}
+
+int exchange_meet(struct exchange *exchange, const char *remote, const char *path, struct qosid_errbuf *err)
+{
+	struct meeting meeting = {.exchange = exchange, .remote = remote};
+	int rc;
+
+	if ((rc = repo_open(&meeting.peer, path, false, err)) != 0 ||
+	    (rc = list_offers(meeting.peer, "refs/heads/", &meeting.offers, err)) != 0 ||
+	    (rc = fetch_all(&meeting, err)) != 0 || (rc = publish(&meeting, err)) != 0 ||
+	    (rc = push_all(&meeting, err)) != 0 || (rc = repo_repack_loose(meeting.peer, EXCHANGE_LOOSE_MAX, err)) != 0)
+		(void)qosid_error_within(err, "remote %s", remote);
+	free(meeting.offers.items);
+	repo_free(meeting.peer);
+	return rc;
+}

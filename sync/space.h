@@ -1,0 +1,132 @@
+/*
+ * A space as a program uses it: a folder that holds one office's replica, its repository, its identity and its
+ * settings.
+ *
+ *     DIR/config        git-config syntax: [space] id, office, steward, root; [identity] file; [remote "name"] url
+ *     DIR/replica.db    the replica (SQLite)
+ *     DIR/log.git       the bare repository
+ *     DIR/identity      the office's keys (keys.h), mode 0600
+ *     DIR/lock          held (flock) while publishing, applying or changing the roster
+ *
+ * The CLI and the daemon are two users of this header; both may have the same space open at once.
+ */
+#ifndef QOSID_SYNC_SPACE_H
+#define QOSID_SYNC_SPACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "crypto/buf.h"
+#include "crypto/error.h"
+#include "crypto/keys.h"
+#include "sync/exchange/exchange.h"
+#include "sync/replica/replica.h"
+#include "sync/roster/roster.h"
+
+struct space;
+
+/* How a program asks for the identity's passphrase; see identity_passphrase_fn. May be {0}. */
+struct space_unlock {
+	identity_passphrase_fn ask;
+	void *context;
+};
+
+/* ---- making and opening (space.c) ---- */
+
+/* Make a new space in dir (which must be absent or empty) with this office as its steward, writer and reader: identity,
+ * epoch 1, the first roster operation. passphrase NULL: identity in clear (0600). */
+int space_create(const char *dir, const char *office, const char *passphrase, struct qosid_errbuf *err);
+
+/* Prepare to join: identity, pinned root, remote "origin" when the invitation names one. Appends the request for the
+ * steward. */
+int space_join(const char *dir, const char *office, const struct roster_invitation *invitation, const char *passphrase,
+    struct qosid_buf *request, struct qosid_errbuf *err);
+
+/* Open; dir or a parent of it holds the space when search is true (as git does). The identity is loaded only when first
+ * needed. */
+int space_open(
+    struct space **out, const char *dir, bool search, const struct space_unlock *unlock, struct qosid_errbuf *err);
+void space_close(struct space *space); /* accepts NULL */
+
+const char *space_dir(const struct space *space);
+const char *space_office(const struct space *space);
+const char *space_id(const struct space *space); /* 32 hex */
+struct replica *space_replica(struct space *space);
+const struct roster *space_roster(struct space *space); /* verified; empty for a joiner who has not synced yet */
+int space_identity(struct space *space, const struct identity **out, struct qosid_errbuf *err);
+/* Public halves without the passphrase: "ssh-ed25519 ..", "age1..", the fingerprint words. */
+int space_public_keys(struct space *space, struct qosid_buf *ssh, struct qosid_buf *recipient, struct qosid_buf *words,
+    struct qosid_errbuf *err);
+
+/* ---- settings (space_config.c) ---- */
+
+/* A folder (absolute, or relative to the current directory; stored absolute). create_repository makes the bare
+ * repository when it is absent. */
+int space_add_remote(
+    struct space *space, const char *name, const char *url, bool create_repository, struct qosid_errbuf *err);
+int space_remove_remote(struct space *space, const char *name, struct qosid_errbuf *err);
+int space_visit_remotes(struct space *space,
+    int (*visit)(void *context, const char *name, const char *url, struct qosid_errbuf *err), void *context,
+    struct qosid_errbuf *err);
+
+/* ---- membership (membership.c); steward only, QOSID_ERR_REFUSED otherwise ---- */
+
+int space_invite(struct space *space, struct roster_invitation *out, struct qosid_errbuf *err);
+/* Admit the member of a parsed request with these roles. */
+int space_admit(struct space *space, const struct roster_member *member, unsigned roles, struct qosid_errbuf *err);
+
+/* ---- exchange (exchange/exchange.c) ---- */
+
+/* Publish what is pending into the own log. Also part of every exchange. */
+int space_publish(struct space *space, const struct exchange_progress *progress, struct exchange_report *report,
+    struct qosid_errbuf *err);
+
+/* One meeting with one remote: fetch, verify, apply, publish, push. Findings do not fail it: they are in the report, in
+ * the replica's findings and in the status. It fails when the remote cannot be reached (QOSID_ERR_OFFLINE), another
+ * process is exchanging (QOSID_ERR_BUSY), or this office's own data is in danger. */
+int space_exchange(struct space *space, const char *remote, const struct exchange_progress *progress,
+    struct exchange_report *report, struct qosid_errbuf *err);
+
+/* One log's state, for `status` and `log`. */
+struct space_log {
+	const char *name;   /* "office/khujand" */
+	int64_t sequence;   /* verified and applied */
+	int64_t time;       /* of the last applied commit, Unix seconds */
+	const char *commit; /* hex */
+	bool own;
+};
+int space_visit_logs(struct space *space,
+    int (*visit)(void *context, const struct space_log *log, struct qosid_errbuf *err), void *context,
+    struct qosid_errbuf *err);
+
+/* One change set of the history, newest first over all logs by time, or of one office only (office NULL: all). */
+struct space_entry {
+	const char *log;
+	const char *office;
+	int64_t sequence;
+	int64_t time;
+	const char *commit;
+	const char *subject;
+};
+int space_visit_history(struct space *space, const char *office, size_t limit,
+    int (*visit)(void *context, const struct space_entry *entry, struct qosid_errbuf *err), void *context,
+    struct qosid_errbuf *err);
+
+/* Verify everything from the pinned root again: every signature, chain, right, payload hash; with decrypt also every
+ * payload and line, and that the replica holds each revision. Findings are visited (see replica_finding); *sets counts
+ * the commits verified. */
+int space_verify(struct space *space, bool decrypt, const struct exchange_progress *progress,
+    int (*visit)(void *context, const struct replica_finding *finding, struct qosid_errbuf *err), void *context,
+    size_t *sets, struct qosid_errbuf *err);
+
+/* Forget what was found about a log ("office/khujand", "office/khujand@origin"), once a person has looked at it. A
+ * second history of an office is found again at the next exchange. */
+int space_forget_warnings(struct space *space, const char *log, struct qosid_errbuf *err);
+
+/* Write the allowed_signers file that stock `git verify-commit` and `ssh-keygen -Y` use. */
+int space_format_allowed_signers(struct space *space, struct qosid_buf *out, struct qosid_errbuf *err);
+
+/* Append an epoch's key as an age identity file (for `age -d -i`); the caller wipes out. */
+int space_export_epoch_key(struct space *space, int64_t epoch, struct qosid_buf *out, struct qosid_errbuf *err);
+
+#endif

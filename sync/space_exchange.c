@@ -1,0 +1,103 @@
+/*
+ * Exchange, proof and keys as a space offers them: the exchange layer under the space's lock, with the identity
+ * unlocked.
+ */
+#include <string.h>
+
+#include "sync/space_internal.h"
+
+/* Lock, unlock the identity, and start a fresh report. */
+static int begin(struct space *space, const struct exchange_progress *progress, struct qosid_errbuf *err)
+{
+	int rc;
+
+	if ((rc = space_identity(space, NULL, err)) != 0 || (rc = space_hold(space, err)) != 0)
+		return rc;
+	space->exchange.report = (struct exchange_report){0};
+	space->exchange.progress = progress != NULL ? *progress : (struct exchange_progress){0};
+	return 0;
+}
+
+static void end(struct space *space, struct exchange_report *report)
+{
+	space_release(space);
+	if (report != NULL)
+		*report = space->exchange.report;
+}
+
+int space_publish(struct space *space, const struct exchange_progress *progress, struct exchange_report *report,
+    struct qosid_errbuf *err)
+{
+	int rc;
+
+	if ((rc = begin(space, progress, err)) != 0)
+		return rc;
+	rc = exchange_publish(&space->exchange, err);
+	end(space, report);
+	return rc;
+}
+
+int space_exchange(struct space *space, const char *remote, const struct exchange_progress *progress,
+    struct exchange_report *report, struct qosid_errbuf *err)
+{
+	struct qosid_buf path = {0};
+	int rc;
+
+	if ((rc = space_config_find_remote(space->dir, remote, &path, err)) != 0 ||
+	    (rc = begin(space, progress, err)) != 0)
+		goto out;
+	if ((rc = exchange_meet(&space->exchange, remote, (const char *)path.data, err)) == 0)
+		rc = repo_repack_loose(space->exchange.repo, EXCHANGE_LOOSE_MAX, err);
+	end(space, report);
+out:
+	qosid_buf_free(&path);
+	return rc;
+}
+
+int space_verify(struct space *space, bool decrypt, const struct exchange_progress *progress,
+    int (*visit)(void *context, const struct replica_finding *finding, struct qosid_errbuf *err), void *context,
+    size_t *sets, struct qosid_errbuf *err)
+{
+	int rc;
+
+	if (decrypt && (rc = space_identity(space, NULL, err)) != 0)
+		return rc;
+	if ((rc = space_hold(space, err)) != 0)
+		return rc;
+	space->exchange.progress = progress != NULL ? *progress : (struct exchange_progress){0};
+	rc = exchange_prove(&space->exchange, decrypt, visit, context, sets, err);
+	space_release(space);
+	return rc;
+}
+
+int space_forget_warnings(struct space *space, const char *log, struct qosid_errbuf *err)
+{
+	struct replica *replica = space->exchange.replica;
+	int rc;
+
+	if ((rc = replica_begin(replica, err)) != 0)
+		return rc;
+	if ((rc = replica_clear_findings(replica, log, err)) == 0)
+		rc = replica_commit(replica, err);
+	replica_rollback(replica);
+	return rc;
+}
+
+int space_format_allowed_signers(struct space *space, struct qosid_buf *out, struct qosid_errbuf *err)
+{
+	return roster_format_allowed_signers(space->exchange.roster, out, err);
+}
+
+int space_export_epoch_key(struct space *space, int64_t epoch, struct qosid_buf *out, struct qosid_errbuf *err)
+{
+	const struct age_key *key;
+	int rc;
+
+	if ((rc = space_identity(space, NULL, err)) != 0 ||
+	    (rc = keyring_find(&space->exchange, epoch, &key, err)) != 0 ||
+	    (rc = qosid_buf_append_format(
+		 out, err, "# epoch %lld of space %s\n", (long long)epoch, space->config.id)) != 0 ||
+	    (rc = age_key_format_secret(key, out, err)) != 0)
+		return rc;
+	return qosid_buf_append_byte(out, '\n', err);
+}

@@ -1,0 +1,46 @@
+/*
+ * What the files of sync/ (space.c, space_config.c, membership.c, history.c) share.
+ */
+#ifndef QOSID_SYNC_SPACE_INTERNAL_H
+#define QOSID_SYNC_SPACE_INTERNAL_H
+
+#include <git2.h>
+
+#include "sync/space.h"
+
+/* What the config file says. */
+struct space_config {
+	char id[SPACE_ID_HEX + 1];
+	char office[LIMIT_SLUG_BYTES + 1];
+	char steward[LIMIT_SLUG_BYTES + 1];
+	uint8_t root[DIGEST_BYTES];
+	char *identity_file;           /* absolute, or relative to the folder */
+	char signing[SSH_PUBLIC_SIZE]; /* public halves, readable without the passphrase */
+	char recipient[AGE_RECIPIENT_SIZE];
+};
+void space_config_free(struct space_config *config);
+int space_config_read(struct space_config *out, const char *dir, struct qosid_errbuf *err);
+int space_config_write(const struct space_config *config, const char *dir, struct qosid_errbuf *err);
+
+/* Add or remove a remote in the config of a folder. */
+int space_config_put_remote(const char *dir, const char *name, const char *url, struct qosid_errbuf *err);
+int space_config_find_remote(const char *dir, const char *name, struct qosid_buf *url, struct qosid_errbuf *err);
+
+struct space {
+	char *dir;
+	struct space_config config;
+	struct space_unlock unlock;
+	struct identity *identity; /* NULL until needed */
+	struct exchange exchange;  /* owns replica, repo, roster, keyring here */
+	int lock;                  /* of DIR/lock, or -1 */
+};
+
+/* "DIR/name" in a new string, or NULL without memory. */
+char *space_path(const char *dir, const char *name);
+
+/* Take and release the space's lock, waiting for another process for a while (QOSID_ERR_BUSY then), and bring the
+ * roster up to what that process may have added. They do not nest. */
+int space_hold(struct space *space, struct qosid_errbuf *err);
+void space_release(struct space *space);
+
+#endif
