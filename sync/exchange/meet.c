@@ -127,14 +127,19 @@ static int check_rewind(struct meeting *meeting, const struct offer *offer, stru
 	return rc;
 }
 
-/* Copy what an offer holds. *tip is what there is to apply: the whole of it, or what came before the damage; *have is
- * false when there is nothing. */
-static int fetch_offer(
-    struct meeting *meeting, const struct offer *offer, git_oid *tip, bool *have, struct qosid_errbuf *err)
+/* Failures of the remote's objects, not of the way to it or of our own disk. */
+static bool is_damage(int rc)
+{
+	return rc == QOSID_ERR_CORRUPT || rc == QOSID_ERR_NOTFOUND || rc == QOSID_ERR_LIMIT || rc == QOSID_ERR_INVALID;
+}
+
+/* Copy what an offer holds. *tip is what there is to apply: the whole of it, or what came before the damage that
+ * damage->code then tells of; *have is false when there is nothing. */
+static int fetch_offer(struct meeting *meeting, const struct offer *offer, git_oid *tip, bool *have,
+    struct qosid_errbuf *damage, struct qosid_errbuf *err)
 {
 	struct exchange *exchange = meeting->exchange;
 	struct transfer_stats stats = {0};
-	struct qosid_errbuf fault = {0};
 	char ref[LOG_REF_SIZE];
 	int rc;
 
@@ -145,27 +150,32 @@ static int fetch_offer(
 	log_format_remote(ref, &offer->log, meeting->remote);
 	if (repo_has(exchange->repo, &offer->tip))
 		return set_ref(exchange->repo, ref, &offer->tip, err);
-	rc = transfer_chain(meeting->peer, exchange->repo, &offer->tip, ref, &stats, &fault);
+	rc = transfer_chain(meeting->peer, exchange->repo, &offer->tip, ref, &stats, damage);
 	exchange->report.commits_fetched += stats.commits;
 	exchange->report.bytes_fetched += stats.bytes;
 	if (rc == 0)
 		return set_ref(exchange->repo, ref, &offer->tip, err);
-	if (rc != QOSID_ERR_CORRUPT && rc != QOSID_ERR_NOTFOUND && rc != QOSID_ERR_LIMIT && rc != QOSID_ERR_INVALID) {
+	if (!is_damage(rc)) {
 		if (err != NULL)
-			*err = fault;
+			*err = *damage;
 		return rc;
 	}
 	*have = stats.commits > 0 && repo_read_ref(exchange->repo, ref, tip, NULL) == 0;
-	return exchange_note_finding(
-	    exchange, &offer->log, meeting->remote, 0, &offer->tip, "damage", true, &fault, err);
+	return 0;
+}
+
+static int apply_offer(struct meeting *meeting, const struct log *log, const git_oid *tip, struct qosid_errbuf *err)
+{
+	if (log->kind == LOG_ROSTER)
+		return roster_log_extend(meeting->exchange, log, tip, meeting->remote, err);
+	return apply_log(meeting->exchange, log, tip, meeting->remote, err);
 }
 
 static int take_offer(struct meeting *meeting, const struct offer *offer, struct qosid_errbuf *err)
 {
 	struct exchange *exchange = meeting->exchange;
 	struct qosid_errbuf fault = {0};
-	bool have = false, damaged;
-	size_t findings;
+	bool have = false;
 	git_oid tip;
 	int rc;
 
@@ -175,17 +185,12 @@ static int take_offer(struct meeting *meeting, const struct offer *offer, struct
 		return exchange_note_finding(
 		    exchange, &offer->log, meeting->remote, 0, &offer->tip, "member", false, &fault, err);
 	}
-	findings = exchange->report.findings;
-	if ((rc = fetch_offer(meeting, offer, &tip, &have, err)) != 0 || !have)
+	if ((rc = fetch_offer(meeting, offer, &tip, &have, &fault, err)) != 0 ||
+	    (have && (rc = apply_offer(meeting, &offer->log, &tip, err)) != 0))
 		return rc;
-	damaged = exchange->report.findings > findings && !git_oid_equal(&tip, &offer->tip);
-	if (offer->log.kind == LOG_ROSTER)
-		return roster_log_extend(exchange, &offer->log, &tip, meeting->remote, err);
-	if ((rc = apply_log(exchange, &offer->log, &tip, meeting->remote, err)) != 0 || !damaged)
-		return rc;
-	/* The intact part was applied, which cleared the finding about the rest. */
-	(void)qosid_error(&fault, QOSID_ERR_CORRUPT, "%s: what %s holds after this change set is damaged",
-	    offer->log.name, meeting->remote);
+	/* After the intact part has been applied, since that clears what was found about this log here. */
+	if (fault.code == 0)
+		return 0;
 	return exchange_note_finding(
 	    exchange, &offer->log, meeting->remote, 0, &offer->tip, "damage", true, &fault, err);
 }

@@ -174,8 +174,12 @@ int roster_log_extend(
 		verdict = qosid_error(&fault, QOSID_ERR_REFUSED, "%s is not the steward of this space", log->office);
 	else
 		verdict = extend_to(exchange, log, tip, &cause, &fault);
-	if (verdict != 0 && (rc = exchange_note_finding(exchange, log, remote, exchange->roster_point.sequence + 1, tip,
-				 cause != NULL ? cause : "member", cause != NULL, &fault, err)) != 0)
+	if (verdict != 0)
+		rc = exchange_note_finding(exchange, log, remote, exchange->roster_point.sequence + 1, tip,
+		    cause != NULL ? cause : "member", cause != NULL, &fault, err);
+	else
+		rc = exchange_clear_findings(exchange, log, remote, err);
+	if (rc != 0)
 		return rc;
 	if (exchange->roster_point.sequence == before)
 		return 0;
