@@ -385,8 +385,7 @@ int age_decrypt_buf(struct qosid_buf *out, const struct age_unlock *unlock, cons
 	age_decryptor_free(decryptor);
 	if (rc != 0) {
 		sodium_memzero(out->data + before, out->len - before);
-		out->len = before;
-		out->data[before] = '\0';
+		qosid_buf_cut(out, before);
 	}
 	return rc;
 }

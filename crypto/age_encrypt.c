@@ -288,9 +288,7 @@ int age_encrypt_buf(struct qosid_buf *out, const char *const *recipients, size_t
 		rc = age_encryptor_finish(encryptor, err);
 	age_encryptor_free(encryptor);
 out:
-	if (rc != 0 && out->data != NULL) {
-		out->len = before;
-		out->data[before] = '\0';
-	}
+	if (rc != 0)
+		qosid_buf_cut(out, before);
 	return rc;
 }

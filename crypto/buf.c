@@ -21,13 +21,14 @@ int qosid_buf_reserve(struct qosid_buf *buf, size_t len, struct qosid_errbuf *er
 		return 0;
 	while (cap <= buf->len + len)
 		cap *= 2;
-	/* Not realloc(): it may leave a copy of a record's plaintext behind in freed memory. */
+	/* Not realloc(): it may leave a copy of a record's plaintext behind in freed memory. The whole capacity is
+	 * wiped, because beyond len may be what a reset or a cut has left. */
 	data = malloc(cap);
 	if (data == NULL)
 		return qosid_error(err, QOSID_ERR_NOMEM, "out of memory for %zu bytes", cap);
 	if (buf->data != NULL) {
 		memcpy(data, buf->data, buf->len);
-		sodium_memzero(buf->data, buf->len);
+		sodium_memzero(buf->data, buf->cap);
 		free(buf->data);
 	}
 	data[buf->len] = 0;
@@ -78,11 +79,16 @@ int qosid_buf_append_format(struct qosid_buf *buf, struct qosid_errbuf *err, con
 	return 0;
 }
 
+void qosid_buf_cut(struct qosid_buf *buf, size_t len)
+{
+	buf->len = len;
+	if (buf->data != NULL)
+		buf->data[len] = 0;
+}
+
 void qosid_buf_reset(struct qosid_buf *buf)
 {
-	buf->len = 0;
-	if (buf->data != NULL)
-		buf->data[0] = 0;
+	qosid_buf_cut(buf, 0);
 }
 
 void qosid_buf_free(struct qosid_buf *buf)

@@ -32,6 +32,9 @@ int qosid_buf_append_format(struct qosid_buf *buf, struct qosid_errbuf *err, con
 /* Set len to 0 and keep the memory for the next use. */
 void qosid_buf_reset(struct qosid_buf *buf);
 
+/* Take back what was appended since len was this; accepts {0} with 0. */
+void qosid_buf_cut(struct qosid_buf *buf, size_t len);
+
 /* Free, and the same after zeroing the memory. Both accept {0}. */
 void qosid_buf_free(struct qosid_buf *buf);
 void qosid_buf_wipe(struct qosid_buf *buf);

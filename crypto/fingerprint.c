@@ -38,10 +38,8 @@ int fingerprint_format(struct qosid_buf *out, const uint8_t signing_public[SIGNI
 
 		rc = qosid_buf_append_format(out, err, "%s%s", separator, fingerprint_words[digest[i]]);
 	}
-	if (rc != 0 && out->data != NULL) {
-		out->len = before;
-		out->data[before] = '\0';
-	}
+	if (rc != 0)
+		qosid_buf_cut(out, before);
 out:
 	qosid_buf_free(&keys);
 	return rc;

@@ -21,7 +21,8 @@ int sshsig_sign(struct qosid_buf *armor, const struct identity *identity, const 
 
 /* Check that armor is a signature over message in name_space by exactly this Ed25519 key. Strict: version 1, empty
  * reserved field, sha512, ssh-ed25519, no trailing bytes, canonical base64 and Ed25519 encodings. Anything else is
- * QOSID_ERR_REFUSED (well-formed, does not hold) or QOSID_ERR_INVALID (malformed). */
+ * QOSID_ERR_REFUSED (well-formed, does not hold), QOSID_ERR_INVALID (malformed) or QOSID_ERR_LIMIT (over
+ * SSHSIG_ARMOR_MAX). A namespace of no or over 64 bytes is QOSID_ERR_USAGE. */
 int sshsig_verify(const char *armor, size_t armor_len, const char *name_space, const void *message, size_t len,
     const uint8_t public_key[SIGNING_PUBLIC_BYTES], struct qosid_errbuf *err);
 

@@ -41,7 +41,7 @@ static int note_attachments(struct application *application, struct json_slice a
 	return rc;
 }
 
-/* A revision that branches is a document's first one, or it makes a conflict if more than one leaf is live. */
+/* A revision that branches makes a conflict if more than one leaf is live. */
 static int count_conflict(struct application *application, const char *id, bool deleted, struct qosid_errbuf *err)
 {
 	struct revtree_leaf leaf;
@@ -86,7 +86,7 @@ static int apply_line(void *context, const struct changeset_line *line, struct q
 	if (rc != 0)
 		return rc;
 	application->counts.revisions++;
-	application->counts.news += outcome == REVTREE_EXTENDS || outcome == REVTREE_BRANCHES;
+	application->counts.news += outcome != REVTREE_KNOWN && outcome != REVTREE_INNER;
 	return 0;
 }
 

@@ -91,7 +91,7 @@ int changeset_mark_published(struct replica *replica, const struct changeset_bat
 struct changeset_counts {
 	size_t revisions; /* lines */
 	size_t news;      /* that were not known before */
-	size_t conflicts; /* that made a second live leaf */
+	size_t conflicts; /* that made a second live leaf, or a further one */
 };
 
 /* Decode a verified payload and merge it, in the caller's transaction. own: it is this office's own log (recovery after

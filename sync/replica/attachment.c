@@ -86,7 +86,7 @@ int attachment_writer_write(struct attachment_writer *writer, const void *data, 
 		if (rc == 0 && writer->chunk.len == REPLICA_CHUNK_BYTES)
 			rc = flush_chunk(writer, err);
 	}
-	return rc;
+	return replica_settle(writer->replica, rc);
 }
 
 static int drop_pieces(struct attachment_writer *writer, struct qosid_errbuf *err)

@@ -96,6 +96,9 @@ static int take_data(struct json_slice data, struct attachment_entry *entry, str
 {
 	int rc = decode_data(data, entry->name, &entry->content, err);
 
+	if (rc == 0 && entry->content.len > LIMIT_ATTACHMENT_BYTES)
+		rc = qosid_error(err, QOSID_ERR_LIMIT, "an attachment has more than %llu bytes",
+		    (unsigned long long)LIMIT_ATTACHMENT_BYTES);
 	if (rc != 0)
 		return rc;
 	entry->has_content = true;

@@ -237,27 +237,45 @@ static bool is_special(struct json_slice name)
 	return json_points_next(&points, &point) && point == '_';
 }
 
-static int take_members(struct document *document, struct json_slice object, struct qosid_errbuf *err)
+/* Members that follow each other with nothing but commas between them. */
+static int append_run(struct qosid_buf *body, const char *begin, const char *end, struct qosid_errbuf *err)
 {
+	int rc = 0;
+
+	if (begin == end)
+		return 0;
+	if (body->len > 1)
+		rc = qosid_buf_append_byte(body, ',', err);
+	return rc != 0 ? rc : qosid_buf_append(body, begin, (size_t)(end - begin), err);
+}
+
+static int take_members(struct document *document, size_t len, struct qosid_errbuf *err)
+{
+	const struct json_members *members = &document->members;
 	struct qosid_buf *body = &document->body;
-	struct json_slice name;
-	struct json_slice value;
-	size_t position = 0;
+	const char *begin = NULL;
+	const char *end = NULL;
 	int rc;
 
-	rc = qosid_buf_reserve(body, object.len, err);
+	rc = qosid_buf_reserve(body, len, err);
 	if (rc == 0)
 		rc = qosid_buf_append_byte(body, '{', err);
-	while (rc == 0 && json_next(object, &position, &name, &value)) {
+	for (size_t i = 0; rc == 0 && i < members->count; i++) {
+		struct json_slice name = members->list[i].name;
+		struct json_slice value = members->list[i].value;
+
 		if (is_special(name)) {
 			rc = take_special(document, name, value, err);
 			continue;
 		}
-		if (body->len > 1)
-			rc = qosid_buf_append_byte(body, ',', err);
-		if (rc == 0)
-			rc = qosid_buf_append(body, name.text, (size_t)(value.text + value.len - name.text), err);
+		if (end == NULL || name.text != end + 1) {
+			rc = append_run(body, begin, end, err);
+			begin = name.text;
+		}
+		end = value.text + value.len;
 	}
+	if (rc == 0)
+		rc = append_run(body, begin, end, err);
 	if (rc == 0)
 		rc = qosid_buf_append_byte(body, '}', err);
 	return rc;
@@ -265,13 +283,12 @@ static int take_members(struct document *document, struct json_slice object, str
 
 int document_parse(struct document *document, const char *text, size_t len, struct qosid_errbuf *err)
 {
-	struct json_slice object;
 	int rc;
 
 	reset(document);
-	rc = json_check_object(text, len, &object, err);
+	rc = json_check_members(text, len, &document->members, err);
 	if (rc == 0)
-		rc = take_members(document, object, err);
+		rc = take_members(document, len, err);
 	if (rc == 0 && document->body.len > LIMIT_DOCUMENT_BYTES)
 		rc = qosid_error(err, QOSID_ERR_LIMIT, "the document body has %zu bytes, more than the limit of %u",
 		    document->body.len, LIMIT_DOCUMENT_BYTES);
@@ -282,10 +299,11 @@ int document_parse(struct document *document, const char *text, size_t len, stru
 
 void document_free(struct document *document)
 {
-	qosid_buf_free(&document->id);
+	qosid_buf_wipe(&document->id);
 	qosid_buf_free(&document->revisions_text);
-	qosid_buf_free(&document->body);
+	qosid_buf_wipe(&document->body);
 	free(document->revisions);
+	json_members_free(&document->members);
 	*document = (struct document){0};
 }
 
@@ -388,6 +406,6 @@ int document_render(
 	if (rc == 0)
 		rc = qosid_buf_append_byte(out, '}', err);
 	if (rc != 0)
-		json_cut(out, begin);
+		qosid_buf_cut(out, begin);
 	return rc;
 }

@@ -30,6 +30,7 @@ struct document {
 	size_t revision_capacity;
 	struct json_slice attachments; /* the raw _attachments object in the parsed text; len 0 when absent */
 	struct qosid_buf body;         /* see above */
+	struct json_members members;   /* all of the parsed text */
 };
 
 /* Take text apart. Checked: JSON (json.h), object, size of the body (LIMIT_DOCUMENT_BYTES), types of the special

@@ -28,6 +28,22 @@ int json_check(const char *text, size_t len, struct qosid_errbuf *err);
 /* As json_check(), and the value must be an object. *value is it, without the white space around it. */
 int json_check_object(const char *text, size_t len, struct json_slice *value, struct qosid_errbuf *err);
 
+/* The members of an object, in their order. name includes its quotes; value has no white space around it. Starts as
+ * {0}, may be used again, ends with json_members_free(). */
+struct json_member {
+	struct json_slice name;
+	struct json_slice value;
+};
+struct json_members {
+	struct json_member *list;
+	size_t count;
+	size_t capacity;
+};
+
+/* As json_check_object(), and lists the object's members, so that the text need not be read again. Allocates. */
+int json_check_members(const char *text, size_t len, struct json_members *members, struct qosid_errbuf *err);
+void json_members_free(struct json_members *members);
+
 /* The kind of a checked value (leading white space allowed). */
 enum json_kind json_slice_kind(struct json_slice value);
 

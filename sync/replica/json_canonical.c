@@ -38,7 +38,7 @@ static int write_string(struct writer *w, struct json_slice string)
 	rc = json_string_decode(string, &text, w->err);
 	if (rc == 0)
 		rc = json_string_encode(w->out, (const char *)text.data, text.len, w->err);
-	qosid_buf_free(&text);
+	qosid_buf_wipe(&text);
 	return rc;
 }
 
@@ -170,7 +170,7 @@ int json_canonicalize(struct json_slice value, struct qosid_buf *out, struct qos
 	if (rc == 0)
 		rc = write_value(&w);
 	if (rc != 0)
-		json_cut(out, before);
+		qosid_buf_cut(out, before);
 	free(w.members);
 	return rc;
 }

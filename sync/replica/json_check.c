@@ -14,7 +14,7 @@
 #include "sync/replica/json_internal.h"
 
 #define NAMES_FEW 32    /* kept without allocating */
-#define NAMES_LINEAR 16 /* compared one by one */
+#define NAMES_LINEAR 32 /* compared one by one */
 
 struct name {
 	uint64_t tag; /* equal for equal names; rarely equal for others */
@@ -31,6 +31,7 @@ struct checker {
 	const char *at;
 	const char *end;
 	struct qosid_errbuf *err;
+	struct json_members *members; /* of the outermost object, where they are wanted; else NULL */
 	struct name *names;
 	size_t name_count;
 	size_t name_capacity;
@@ -239,6 +240,37 @@ static int grow_names(struct checker *c)
 	return 0;
 }
 
+static int push_member(struct checker *c, struct json_slice name)
+{
+	struct json_members *members = c->members;
+
+	if (members->count == members->capacity) {
+		size_t capacity = members->capacity > 0 ? members->capacity * 2 : 32;
+		struct json_member *list = realloc(members->list, capacity * sizeof(*list));
+
+		if (list == NULL)
+			return qosid_error(c->err, QOSID_ERR_NOMEM, "out of memory while checking JSON");
+		members->list = list;
+		members->capacity = capacity;
+	}
+	members->list[members->count++] = (struct json_member){.name = name};
+	return 0;
+}
+
+/* A value begins at c->at; or it has just ended there, when end is set. Note that of a listed member. */
+static void mark_value(struct checker *c, bool end)
+{
+	struct json_member *member;
+
+	if (c->members == NULL || c->depth != 1 || c->members->count == 0)
+		return;
+	member = &c->members->list[c->members->count - 1];
+	if (end)
+		member->value.len = (size_t)(c->at - member->value.text);
+	else
+		member->value.text = c->at;
+}
+
 /* c->at is where a member must begin; afterwards at its value. */
 static int check_name(struct checker *c)
 {
@@ -266,6 +298,11 @@ static int check_name(struct checker *c)
 			return rc;
 	}
 	c->names[c->name_count++] = name;
+	if (c->members != NULL && c->depth == 1) {
+		rc = push_member(c, name.string);
+		if (rc != 0)
+			return rc;
+	}
 	c->at = json_skip_space(c->at, c->end);
 	if (c->at == c->end || *c->at != ':')
 		return refuse(c, c->at, "a colon is expected after a member name");
@@ -333,6 +370,7 @@ static int check_value(struct checker *c, bool *opened)
 	c->at = json_skip_space(c->at, c->end);
 	if (c->at == c->end)
 		return refuse(c, c->at, "a value is expected here");
+	mark_value(c, false);
 	switch (*c->at) {
 	case '{':
 	case '[':
@@ -357,6 +395,7 @@ static int check_after(struct checker *c, bool *more)
 {
 	bool object = c->levels[c->depth - 1].object;
 
+	mark_value(c, true);
 	*more = false;
 	c->at = json_skip_space(c->at, c->end);
 	if (c->at < c->end && *c->at == ',') {
@@ -393,7 +432,8 @@ static int check_text(struct checker *c, struct json_slice *value)
 	return 0;
 }
 
-static int check(const char *text, size_t len, bool object, struct json_slice *value, struct qosid_errbuf *err)
+static int check(const char *text, size_t len, bool object, struct json_members *members, struct json_slice *value,
+    struct qosid_errbuf *err)
 {
 	struct checker c; /* not zeroed as a whole: the stacks are large and filled as they grow */
 	int rc;
@@ -402,6 +442,7 @@ static int check(const char *text, size_t len, bool object, struct json_slice *v
 	c.at = c.text;
 	c.end = c.text + len;
 	c.err = err;
+	c.members = members;
 	c.names = c.few;
 	c.name_count = 0;
 	c.name_capacity = NAMES_FEW;
@@ -418,15 +459,29 @@ int json_check(const char *text, size_t len, struct qosid_errbuf *err)
 {
 	struct json_slice value;
 
-	return check(text, len, false, &value, err);
+	return check(text, len, false, NULL, &value, err);
 }
 
 int json_check_object(const char *text, size_t len, struct json_slice *value, struct qosid_errbuf *err)
 {
 	struct json_slice found;
-	int rc = check(text, len, true, &found, err);
+	int rc = check(text, len, true, NULL, &found, err);
 
 	if (rc == 0)
 		*value = found;
 	return rc;
+}
+
+int json_check_members(const char *text, size_t len, struct json_members *members, struct qosid_errbuf *err)
+{
+	struct json_slice value;
+
+	members->count = 0;
+	return check(text, len, true, members, &value, err);
+}
+
+void json_members_free(struct json_members *members)
+{
+	free(members->list);
+	*members = (struct json_members){0};
 }

@@ -45,9 +45,6 @@ size_t json_utf8_put(char out[4], uint32_t point);
 /* Whether a string slice holds a backslash. */
 bool json_string_escaped(struct json_slice string);
 
-/* Take back what a failed function has appended. */
-void json_cut(struct qosid_buf *buf, size_t len);
-
 /* Order two string slices by the UTF-16 code units they mean (RFC 8785 section 3.2.3): <0, 0, >0. */
 int json_string_compare(struct json_slice a, struct json_slice b);
 

@@ -280,13 +280,6 @@ bool json_find(struct json_slice object, const char *name, struct json_slice *va
 
 /* ---- strings ---- */
 
-void json_cut(struct qosid_buf *buf, size_t len)
-{
-	buf->len = len;
-	if (buf->data != NULL)
-		buf->data[len] = 0;
-}
-
 bool json_string_escaped(struct json_slice string)
 {
 	return memchr(string.text, '\\', string.len) != NULL;
@@ -428,7 +421,7 @@ int json_string_decode(struct json_slice string, struct qosid_buf *out, struct q
 			rc = qosid_buf_append(out, utf8, json_utf8_put(utf8, point), err);
 	}
 	if (rc != 0)
-		json_cut(out, before);
+		qosid_buf_cut(out, before);
 	return rc;
 }
 
@@ -471,7 +464,7 @@ int json_string_encode(struct qosid_buf *out, const char *text, size_t len, stru
 	if (rc == 0)
 		rc = qosid_buf_append_byte(out, '"', err);
 	if (rc != 0)
-		json_cut(out, before);
+		qosid_buf_cut(out, before);
 	return rc;
 }
 

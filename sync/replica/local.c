@@ -91,6 +91,13 @@ int replica_clear_findings(struct replica *replica, const char *log, struct qosi
 	return rc < 0 ? rc : replica_run(replica, STATEMENT_FINDING_CLEAR, err, "t", log);
 }
 
+int replica_clear_warnings(struct replica *replica, struct qosid_errbuf *err)
+{
+	int rc = replica_need_transaction(replica, err);
+
+	return rc < 0 ? rc : replica_run(replica, STATEMENT_WARNINGS_CLEAR, err, "");
+}
+
 int replica_visit_findings(struct replica *replica,
     int (*visit)(void *context, const struct replica_finding *finding, struct qosid_errbuf *err), void *context,
     struct qosid_errbuf *err)

@@ -150,6 +150,7 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
 			      " sequence = excluded.sequence, detail = excluded.detail, evidence = excluded.evidence,"
 			      " time = excluded.time, stops = excluded.stops",
     [STATEMENT_FINDING_CLEAR] = "DELETE FROM finding WHERE log = ?1",
+    [STATEMENT_WARNINGS_CLEAR] = "DELETE FROM finding WHERE stops = 0",
 };
 
 /* ---- errors ---- */
@@ -222,6 +223,22 @@ int replica_need_transaction(const struct replica *replica, struct qosid_errbuf 
 	if (!replica->writing)
 		return qosid_error(err, QOSID_ERR_USAGE, "the replica is written outside a transaction");
 	return 0;
+}
+
+int replica_settle(struct replica *replica, int rc)
+{
+	switch (rc) {
+	case 0:
+	case QOSID_ERR_CONFLICT:
+	case QOSID_ERR_INVALID:
+	case QOSID_ERR_LIMIT:
+	case QOSID_ERR_USAGE:
+	case QOSID_ERR_NOTFOUND:
+		break;
+	default:
+		replica->failed = true;
+	}
+	return rc;
 }
 
 /* ---- statements ---- */

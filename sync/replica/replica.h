@@ -65,8 +65,8 @@ struct replica_edit {
 	struct json_slice body; /* checked object without underscore members, as document.h makes it */
 	struct json_slice
 	    attachments;  /* raw _attachments of the edit: inline "data" (base64), or "stub":true; len 0: none */
-	const char *user; /* who, free text; "" when unknown */
-	int64_t time;     /* when, Unix milliseconds */
+	const char *user; /* who, free text in UTF-8; "" when unknown */
+	int64_t time;     /* when, Unix milliseconds; of the years that timestamp.h writes */
 };
 
 /* Store an edit. QOSID_ERR_CONFLICT when parent is not a leaf (or is missing while a live leaf exists). On success
@@ -209,6 +209,7 @@ struct replica_finding {
 };
 int replica_put_finding(struct replica *replica, const struct replica_finding *finding, struct qosid_errbuf *err);
 int replica_clear_findings(struct replica *replica, const char *log, struct qosid_errbuf *err);
+int replica_clear_warnings(struct replica *replica, struct qosid_errbuf *err); /* those that stop no log, of all logs */
 int replica_visit_findings(struct replica *replica,
     int (*visit)(void *context, const struct replica_finding *finding, struct qosid_errbuf *err), void *context,
     struct qosid_errbuf *err);

@@ -70,6 +70,7 @@ enum replica_statement {
 	STATEMENT_POSITION_PUT,
 	STATEMENT_FINDING_PUT,
 	STATEMENT_FINDING_CLEAR,
+	STATEMENT_WARNINGS_CLEAR,
 	STATEMENT_COUNT
 };
 
@@ -96,7 +97,7 @@ struct replica {
 	struct replica_state state;  /* of the transaction */
 	struct replica_state stored; /* as the table has it */
 	sqlite3_stmt *statements[STATEMENT_COUNT];
-	struct qosid_buf tree; /* scratch: an encoded tree */
+	struct qosid_buf tree; /* scratch: the encoded tree of the document being written */
 	struct qosid_buf text; /* scratch: rendering */
 	struct qosid_buf list; /* scratch: rendering */
 };
@@ -114,6 +115,10 @@ int replica_sqlite_error(struct replica *replica, int rc, const char *what, stru
 
 /* QOSID_ERR_USAGE unless a transaction is open. */
 int replica_need_transaction(const struct replica *replica, struct qosid_errbuf *err);
+
+/* The end of every function that writes: returns rc, and dooms the transaction unless rc is 0 or a refusal, which alone
+ * is certain to have written nothing. */
+int replica_settle(struct replica *replica, int rc);
 
 /* Run a statement that returns no rows. format has a letter for each parameter: i int64_t; t const char *; s text as
  * pointer and size_t; o the same, NULL when empty; b blob as pointer and size_t. */
@@ -150,6 +155,11 @@ int record_load_revision(
 /* Decode a tree column. */
 int replica_load_tree(struct replica *replica, sqlite3_stmt *row, int column, const char *id, struct revtree **out,
     struct qosid_errbuf *err);
+
+/* ---- replica_write.c ---- */
+
+/* Whether a body of this document in the table revision waits for publication. */
+int replica_any_pending(struct replica *replica, const char *id, bool *any, struct qosid_errbuf *err);
 
 /* ---- attachment.c ---- */
 

@@ -103,17 +103,6 @@ int replica_visit_pending(struct replica *replica, replica_visit_fn visit, void 
 	return rc;
 }
 
-static int any_kept(struct replica *replica, const char *id, bool *any, struct qosid_errbuf *err)
-{
-	sqlite3_stmt *found;
-	int rc = replica_query(replica, STATEMENT_REVISION_ANY_PENDING, &found, err, "t", id);
-
-	*any = rc == 0 && found;
-	if (rc == 0)
-		replica_query_end(found);
-	return rc;
-}
-
 /* A document as publication sees it. */
 struct publishing {
 	const char *id;
@@ -148,7 +137,7 @@ static int clear_kept(struct replica *replica, const struct publishing *document
 		return 0;
 	rc = replica_run(replica, leaf ? STATEMENT_REVISION_PUBLISHED : STATEMENT_REVISION_DELETE, err, "i", number);
 	if (rc == 0 && !(document->flags & FLAG_PENDING))
-		rc = any_kept(replica, document->id, &any, err);
+		rc = replica_any_pending(replica, document->id, &any, err);
 	if (rc == 0 && !any)
 		rc = write_flags(replica, document, FLAG_KEPT_PENDING, err);
 	replica->state.pending--;
@@ -166,7 +155,7 @@ static int clear_winner(struct replica *replica, const struct publishing *docume
 	int rc = 0;
 
 	if (document->flags & FLAG_KEPT_PENDING)
-		rc = any_kept(replica, document->id, &kept, err);
+		rc = replica_any_pending(replica, document->id, &kept, err);
 	if (rc == 0 && !kept) {
 		rc = replica_query(replica, STATEMENT_DOCUMENT_FIRST_PENDING, &row, err, "i", state->published);
 		first = rc == 0 && row && sqlite3_column_int64(row, 0) == document->sequence;
@@ -201,15 +190,13 @@ int replica_clear_pending(struct replica *replica, const char *id, const struct 
 		rc = replica_load_tree(replica, row, 2, id, &tree, err);
 	replica_query_end(row);
 	if (rc != 0 || !tree)
-		return rc;
+		return replica_settle(replica, rc);
 	if (revtree_winner(tree, &winner) && revision_compare(&winner.revision, rev) == 0) {
 		if (document.flags & FLAG_PENDING)
 			rc = clear_winner(replica, &document, err);
 	} else if (document.flags & FLAG_KEPT_PENDING) {
 		rc = clear_kept(replica, &document, rev, revtree_find(tree, rev, NULL) == REVTREE_LEAF, err);
 	}
-	if (rc != 0)
-		replica->failed = true; /* half of it may be written */
 	revtree_free(tree);
-	return rc;
+	return replica_settle(replica, rc);
 }

@@ -86,6 +86,8 @@ int record_load_revision(
 	record->rev.generation = (uint32_t)sqlite3_column_int64(row, 1);
 	memcpy(record->rev.hash, sqlite3_column_blob(row, 2), hash_len);
 	record->rev.hash[hash_len] = '\0';
+	/* The tree knows better than the row: a later path may have said that this is a tombstone. */
+	(void)revtree_find(record->tree, &record->rev, &record->deleted);
 	record->time = sqlite3_column_int64(row, 3);
 	rc = load_text(row, 4, &record->user, err);
 	if (rc == 0)

@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "sync/limits.h"
+#include "sync/replica/json_internal.h"
 #include "sync/replica/replica_internal.h"
+#include "sync/replica/timestamp.h"
 
 /* A document's row as found, and its tree. */
 struct document_row {
@@ -48,12 +50,6 @@ static int find_document(struct replica *replica, const char *id, struct documen
 	row->flags =
 	    replica_current_flags(replica, sqlite3_column_int64(found, 0), (unsigned)sqlite3_column_int64(found, 1));
 	rc = replica_load_tree(replica, found, 2, id, &row->tree, err);
-	if (rc == 0) {
-		/* The stored bytes tell later whether a merge brought anything. */
-		qosid_buf_reset(&replica->tree);
-		rc = qosid_buf_append(
-		    &replica->tree, sqlite3_column_blob(found, 2), (size_t)sqlite3_column_bytes(found, 2), err);
-	}
 	replica_query_end(found);
 	if (rc != 0)
 		return rc;
@@ -102,7 +98,7 @@ static int find_revision(struct replica *replica, const char *id, const struct r
 	return rc;
 }
 
-static int any_pending(struct replica *replica, const char *id, bool *any, struct qosid_errbuf *err)
+int replica_any_pending(struct replica *replica, const char *id, bool *any, struct qosid_errbuf *err)
 {
 	sqlite3_stmt *found;
 	int rc = replica_query(replica, STATEMENT_REVISION_ANY_PENDING, &found, err, "t", id);
@@ -191,7 +187,7 @@ static int restore_winner(struct replica *replica, const struct document_row *ro
 	if (rc == 0)
 		rc = replica_run(replica, STATEMENT_REVISION_DELETE, err, "i", number);
 	if (rc == 0 && pending) {
-		rc = any_pending(replica, id, &pending, err);
+		rc = replica_any_pending(replica, id, &pending, err);
 		if (rc == 0 && !pending)
 			rc = replica_run(replica, STATEMENT_DOCUMENT_FLAGS, err, "ii", row->number,
 			    (int64_t)(*flags & ~(unsigned)FLAG_KEPT_PENDING));
@@ -260,8 +256,6 @@ static int store_arrival(
 		rc = drop_superseded(replica, arrival->id, row->tree, err);
 	if (rc == 0)
 		count_change(state, row, flags);
-	else
-		replica->failed = true; /* half of it may be written */
 	return rc;
 }
 
@@ -273,7 +267,19 @@ static int encode_tree(struct replica *replica, const struct revtree *tree, stru
 
 /* ---- edits ---- */
 
-static int check_put(const struct replica *replica, const char *id, struct json_slice body, struct qosid_errbuf *err)
+/* A user or a time that no change set can carry would stop publication for good. */
+static int check_origin(const char *id, const char *user, int64_t time, struct qosid_errbuf *err)
+{
+	char text[TIMESTAMP_SIZE];
+
+	if (user && !json_is_utf8(user, strlen(user)))
+		return qosid_error(
+		    err, QOSID_ERR_INVALID, "the user of a revision of document \"%s\" is not UTF-8", id);
+	return timestamp_format(text, time, err);
+}
+
+static int check_put(const struct replica *replica, const char *id, struct json_slice body, const char *user,
+    int64_t time, struct qosid_errbuf *err)
 {
 	int rc = replica_need_transaction(replica, err);
 
@@ -284,7 +290,7 @@ static int check_put(const struct replica *replica, const char *id, struct json_
 	if (rc == 0 && body.len > LIMIT_DOCUMENT_BYTES)
 		rc = qosid_error(err, QOSID_ERR_LIMIT, "document \"%s\" has %zu bytes, at most %u are allowed", id,
 		    body.len, LIMIT_DOCUMENT_BYTES);
-	return rc;
+	return rc != 0 ? rc : check_origin(id, user, time, err);
 }
 
 static int conflict(struct qosid_errbuf *err, const char *id)
@@ -339,9 +345,9 @@ struct attached {
 static void attached_free(struct attached *attached)
 {
 	attachment_list_free(&attached->list);
-	qosid_buf_free(&attached->parent);
-	qosid_buf_free(&attached->stored);
-	qosid_buf_free(&attached->hashed);
+	qosid_buf_wipe(&attached->parent);
+	qosid_buf_wipe(&attached->stored);
+	qosid_buf_wipe(&attached->hashed);
 }
 
 static struct json_slice slice_of(const struct qosid_buf *buf)
@@ -387,10 +393,10 @@ static int write_edit(struct replica *replica, const struct replica_edit *edit, 
 	    .time = edit->time,
 	};
 	enum revtree_outcome outcome;
-	int rc = attachment_list_store(replica, &attached->list, err);
+	int rc = revtree_merge_path(row->tree, &path, stem_limit(row), &outcome, err);
 
 	if (rc == 0)
-		rc = revtree_merge_path(row->tree, &path, stem_limit(row), &outcome, err);
+		rc = attachment_list_store(replica, &attached->list, err);
 	if (rc == 0)
 		rc = encode_tree(replica, row->tree, err);
 	if (rc == 0)
@@ -407,7 +413,7 @@ int replica_put_edit(
 	struct revision rev;
 	bool is_leaf;
 	enum revtree_presence presence;
-	int rc = check_put(replica, edit->id, edit->body, err);
+	int rc = check_put(replica, edit->id, edit->body, edit->user, edit->time, err);
 
 	if (rc != 0)
 		return rc;
@@ -423,74 +429,38 @@ int replica_put_edit(
 		rc = revision_compute(&rev, parent, edit->deleted, edit->body, slice_of(&attached.hashed), err);
 	if (rc != 0)
 		goto out;
-	presence = row.exists ? revtree_find(row.tree, &rev, NULL) : REVTREE_ABSENT;
-	if (presence != REVTREE_LEAF) {
-		if (!is_leaf || presence == REVTREE_ANCESTOR)
-			rc = conflict(err, edit->id);
-		else
-			rc = write_edit(replica, edit, &row, parent, &rev, &attached, err);
-	}
+	presence = revtree_find(row.tree, &rev, NULL);
+	if (presence == REVTREE_LEAF)
+		rc = attachment_list_store(replica, &attached.list, err); /* it may have come without them */
+	else if (!is_leaf || presence == REVTREE_ANCESTOR)
+		rc = conflict(err, edit->id);
+	else
+		rc = write_edit(replica, edit, &row, parent, &rev, &attached, err);
 	if (rc == 0)
 		*written = rev;
 out:
 	attached_free(&attached);
 	revtree_free(row.tree);
-	return rc;
+	return replica_settle(replica, rc);
 }
 
 /* ---- revisions made elsewhere ---- */
 
-/* A revision that was known as an ancestor has arrived as a leaf on another path (ids can repeat there): take the body
- * that may still wait for publication out of the way, and its mark along. */
-static int take_inner_body(
-    struct replica *replica, struct document_row *row, struct arrival *arrival, struct qosid_errbuf *err)
-{
-	int64_t number;
-	bool pending, any;
-	int rc = find_revision(replica, arrival->id, &arrival->rev, &number, &pending, err);
-
-	if (rc != 0 || number == 0)
-		return rc;
-	rc = replica_run(replica, STATEMENT_REVISION_DELETE, err, "i", number);
-	if (rc != 0 || !pending)
-		return rc;
-	arrival->pending = true;
-	replica->state.pending--;
-	rc = any_pending(replica, arrival->id, &any, err);
-	if (rc == 0 && !any)
-		row->flags &= ~(unsigned)FLAG_KEPT_PENDING;
-	return rc;
-}
-
 static int merge_arrival(struct replica *replica, struct document_row *row, const struct revtree_path *path,
-    struct arrival *arrival, enum revtree_outcome *outcome, struct qosid_errbuf *err)
+    const struct attached *attached, struct arrival *arrival, enum revtree_outcome *outcome, struct qosid_errbuf *err)
 {
-	enum revtree_presence before = REVTREE_ABSENT, after;
-	struct qosid_buf old = replica->tree;
 	int rc;
 
-	if (row->exists)
-		before = revtree_find(row->tree, &arrival->rev, NULL);
+	/* What a tree has as an ancestor never becomes a leaf, and what it does not have is a leaf when it comes. */
+	arrival->has_body = revtree_find(row->tree, &arrival->rev, NULL) == REVTREE_ABSENT;
 	rc = revtree_merge_path(row->tree, path, stem_limit(row), outcome, err);
-	if (rc != 0)
-		return rc;
-	after = revtree_find(row->tree, &arrival->rev, NULL);
-	/* Of local origin, yet seen only now that it fills a gap: it has never been published. */
-	arrival->has_body = (after == REVTREE_LEAF && before != REVTREE_LEAF) ||
-			    (after == REVTREE_ANCESTOR && before == REVTREE_ABSENT && arrival->pending);
-
-	replica->tree = (struct qosid_buf){0};
-	rc = encode_tree(replica, row->tree, err);
-	if (rc == 0 && !arrival->has_body && row->exists && replica->tree.len == old.len &&
-	    memcmp(replica->tree.data, old.data, old.len) == 0)
-		goto out;
-	if (rc == 0 && arrival->has_body && before == REVTREE_ANCESTOR)
-		rc = take_inner_body(replica, row, arrival, err);
+	/* Even a known revision may bring content that had not arrived. */
 	if (rc == 0)
-		rc = store_arrival(replica, row, arrival, err);
-out:
-	qosid_buf_free(&old);
-	return rc;
+		rc = attachment_list_store(replica, &attached->list, err);
+	if (rc != 0 || *outcome == REVTREE_KNOWN)
+		return rc;
+	rc = encode_tree(replica, row->tree, err);
+	return rc != 0 ? rc : store_arrival(replica, row, arrival, err);
 }
 
 static int attach_revision(const struct replica_revision *revision, struct attached *attached, struct qosid_errbuf *err)
@@ -534,7 +504,7 @@ int replica_put_revision(struct replica *replica, const struct replica_revision 
 	struct attached attached = {0};
 	struct arrival arrival = {0};
 	enum revtree_outcome merged = REVTREE_KNOWN;
-	int rc = check_put(replica, revision->id, revision->body, err);
+	int rc = check_put(replica, revision->id, revision->body, revision->user, revision->time, err);
 
 	if (rc == 0)
 		rc = take_revision(revision, &arrival, err);
@@ -544,15 +514,12 @@ int replica_put_revision(struct replica *replica, const struct replica_revision 
 		rc = attach_revision(revision, &attached, err);
 	if (rc == 0)
 		rc = find_document(replica, revision->id, &row, err);
-	/* Even a known revision may bring content that had not arrived. */
-	if (rc == 0)
-		rc = attachment_list_store(replica, &attached.list, err);
 	arrival.attachments = slice_of(&attached.stored);
 	if (rc == 0)
-		rc = merge_arrival(replica, &row, &revision->path, &arrival, &merged, err);
+		rc = merge_arrival(replica, &row, &revision->path, &attached, &arrival, &merged, err);
 	if (rc == 0 && outcome)
 		*outcome = merged;
 	attached_free(&attached);
 	revtree_free(row.tree);
-	return rc;
+	return replica_settle(replica, rc);
 }

@@ -118,6 +118,6 @@ int revision_compute(struct revision *out, const struct revision *parent, bool d
 	memset(out->hash, 0, sizeof(out->hash));
 	(void)sodium_bin2hex(out->hash, REVISION_HASH_HEX + 1, raw, sizeof(raw));
 out:
-	qosid_buf_free(&scratch);
+	qosid_buf_wipe(&scratch);
 	return rc;
 }

@@ -51,7 +51,8 @@ enum revtree_outcome {
 	REVTREE_KNOWN,    /* nothing new */
 	REVTREE_INNER,    /* the revision was known; the path fills in ancestors or the tombstone flag: no new leaf */
 	REVTREE_EXTENDS,  /* a new leaf, and a leaf became its ancestor: there are no more leaves than before */
-	REVTREE_BRANCHES, /* a new leaf beside the others: the first one, or a conflict */
+	REVTREE_BEGINS,   /* the first leaf of all */
+	REVTREE_BRANCHES, /* a new leaf beside the others */
 };
 
 /* Merge one path, then stem to limit (0: do not stem). *outcome tells what it did to the leaves. */

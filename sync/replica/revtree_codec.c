@@ -122,10 +122,8 @@ int revtree_encode(const struct revtree *tree, struct qosid_buf *out, struct qos
 		rc = qosid_buf_append(out, head, len, err);
 	for (uint32_t i = 0; rc == 0 && i < store->count; i++)
 		rc = encode_node(store, i, out, err);
-	if (rc != 0 && out->data != NULL) {
-		out->len = before;
-		out->data[before] = 0;
-	}
+	if (rc != 0)
+		qosid_buf_cut(out, before);
 	return rc;
 }
 

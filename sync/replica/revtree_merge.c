@@ -53,7 +53,7 @@ static int merge_stores(struct revtree_store *out, const struct revtree_store *l
 
 	rc = revtree_store_open(out, left->count + right->count, left->parent_count + right->parent_count,
 	    left->text_len + right->text_len, err);
-	if (rc != 0)
+	if (rc != 0 || out->nodes == NULL)
 		return rc;
 	a.places = out->leaves;
 	b.places = out->leaves + left->count;
@@ -238,6 +238,8 @@ int revtree_merge_path(struct revtree *tree, const struct revtree_path *path, si
 		*outcome = REVTREE_KNOWN;
 	else if (known)
 		*outcome = REVTREE_INNER;
+	else if (leaves == 0)
+		*outcome = REVTREE_BEGINS;
 	else
 		*outcome = tree->store.leaf_count > leaves ? REVTREE_BRANCHES : REVTREE_EXTENDS;
 	return 0;

@@ -52,7 +52,7 @@ int invitation_format(struct qosid_buf *out, const struct roster_invitation *inv
 	if (rc == 0)
 		rc = qosid_buf_append_text(out, "}\n", err);
 	if (rc != 0)
-		out->len = start;
+		qosid_buf_cut(out, start);
 	return rc;
 }
 
@@ -109,7 +109,7 @@ int request_format(struct qosid_buf *out, const char *space, const char *office,
 	if (rc == 0)
 		rc = qosid_buf_append_text(out, "}\n", err);
 	if (rc != 0)
-		out->len = start;
+		qosid_buf_cut(out, start);
 	qosid_buf_free(&message);
 	qosid_buf_free(&signature);
 	return rc;

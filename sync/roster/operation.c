@@ -82,7 +82,7 @@ static int format_operation(struct qosid_buf *out, const struct operation *opera
 		rc = operation_parse(&again, out->data + start, out->len - start, err);
 	operation_free(&again);
 	if (rc != 0)
-		out->len = start;
+		qosid_buf_cut(out, start);
 	return rc;
 }
 

@@ -44,9 +44,6 @@ int roster_format_member(struct qosid_buf *out, const struct roster_member *memb
 int roster_format_epochs(
     struct qosid_buf *out, const struct roster_epoch *epochs, size_t count, struct qosid_errbuf *err);
 
-/* Whether a member with these roles is given the epochs' keys. */
-bool roster_is_entitled(unsigned roles);
-
 /* What people tell slugs apart by: characters that most typefaces hardly distinguish become one, runs of hyphens one
  * hyphen, and those at the end none. Slugs with equal skeletons would be taken for each other. */
 void slug_skeleton(char out[LIMIT_SLUG_BYTES + 1], const char *slug);

@@ -38,6 +38,9 @@ int slug_check(const char *slug, struct qosid_errbuf *err);
 int roster_parse_roles(unsigned *out, const char *text, struct qosid_errbuf *err);
 int roster_format_roles(unsigned roles, struct qosid_buf *out, struct qosid_errbuf *err);
 
+/* Whether a member with these roles is given the epochs' keys, and so reads. */
+bool roster_is_entitled(unsigned roles);
+
 struct roster_member {
 	char office[LIMIT_SLUG_BYTES + 1];
 	uint8_t signing_public[SIGNING_PUBLIC_BYTES];

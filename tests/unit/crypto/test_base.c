@@ -126,6 +126,9 @@ static void test_buf_appends(void **state)
 	assert_int_equal(qosid_buf_append(&buf, NULL, 0, NULL), 0);
 	assert_int_equal(buf.len, 9);
 	assert_memory_equal(buf.data, "a\0bcdef-7", 10);
+	qosid_buf_cut(&buf, 5);
+	assert_int_equal(buf.len, 5);
+	assert_memory_equal(buf.data, "a\0bcd", 6);
 	qosid_buf_reset(&buf);
 	assert_int_equal(buf.len, 0);
 	assert_int_equal(buf.data[0], 0);
@@ -140,6 +143,7 @@ static void test_buf_empty_is_valid_everywhere(void **state)
 
 	(void)state;
 	qosid_buf_reset(&buf);
+	qosid_buf_cut(&buf, 0);
 	qosid_buf_free(&buf);
 	qosid_buf_wipe(&buf);
 	assert_int_equal(qosid_buf_reserve(&buf, 0, NULL), 0);

@@ -363,6 +363,46 @@ static void test_content_arrives_later(void **state)
 	    "\"digest\":\"" HELLO "\",\"length\":5,\"revpos\":1,\"data\":\"aGVsbG8=\"}}}");
 }
 
+/* The same edit made here brings the content of a revision that came without it. */
+static void test_equal_edit_brings_content(void **state)
+{
+	struct scratch *s = *state;
+	char rev[REVISION_TEXT_SIZE];
+	struct replica_edit same = {
+	    .id = "a", .body = slice("{}"), .attachments = slice("{\"t\":" HELLO_DATA "}"), .user = ""};
+	struct revision written;
+
+	assert_rc(s, replica_begin(s->replica, &s->err), 0);
+	assert_rc(s, replica_put_edit(s->replica, &same, &written, &s->err), 0);
+	replica_rollback(s->replica);
+	revision_format(rev, &written);
+	assert_rc(s,
+	    try_merge_with(
+		s, rev, "{\"t\":{\"content_type\":\"text/plain\",\"digest\":\"" HELLO "\",\"length\":5,\"revpos\":1}}"),
+	    0);
+	assert_int_equal(info(s).attachments, 0);
+	assert_string_equal(edit_with(s, "a", NULL, "{\"t\":" HELLO_DATA "}"), rev);
+	assert_int_equal(info(s).attachments, 1);
+	assert_int_equal(info(s).pending, 0);
+}
+
+/* A refusal writes nothing, and the transaction goes on. */
+static void test_refused_path_stores_no_content(void **state)
+{
+	struct scratch *s = *state;
+	const char *hashes[] = {"b", "not a hash"};
+	struct replica_revision revision = {.id = "a",
+	    .path = {2, hashes, 2, false},
+	    .body = slice("{}"),
+	    .attachments = slice("{\"t\":" HELLO_DATA "}"),
+	    .user = ""};
+
+	assert_rc(s, replica_begin(s->replica, &s->err), 0);
+	assert_rc(s, replica_put_revision(s->replica, &revision, NULL, &s->err), QOSID_ERR_INVALID);
+	assert_rc(s, replica_commit(s->replica, &s->err), 0);
+	assert_int_equal(info(s).attachments, 0);
+}
+
 static void test_foreign_attachments_are_checked(void **state)
 {
 	struct scratch *s = *state;
@@ -408,6 +448,8 @@ int main(void)
 	    TEST(test_bad_attachments),
 	    TEST(test_losing_leaf_keeps_its_own),
 	    TEST(test_content_arrives_later),
+	    TEST(test_equal_edit_brings_content),
+	    TEST(test_refused_path_stores_no_content),
 	    TEST(test_foreign_attachments_are_checked),
 	};
 

@@ -320,6 +320,20 @@ static void test_foreign_files(void **state)
 	assert_int_equal(info(s).documents, 0);
 }
 
+/* A write that fails for another reason than a refusal takes its whole transaction with it. */
+static void test_damaged_tree_dooms_the_transaction(void **state)
+{
+	struct scratch *s = *state;
+
+	edit(s, "a", NULL, "{}");
+	run_sql(s->path, "UPDATE document SET tree = x'ff'");
+	assert_rc(s, replica_begin(s->replica, &s->err), 0);
+	edit(s, "b", NULL, "{}");
+	assert_rc(s, try_edit(s, "a", NULL, false, "{\"n\":1}", NULL), QOSID_ERR_CORRUPT);
+	assert_int_equal(replica_commit(s->replica, &s->err), QOSID_ERR_FAILED);
+	expect_missing(s, "b", NULL, "missing");
+}
+
 static void test_damaged_files(void **state)
 {
 	struct scratch *s = *state;
@@ -400,6 +414,7 @@ int main(void)
 	    TEST(test_full_disk),
 	    TEST(test_newer_schema),
 	    TEST(test_foreign_files),
+	    TEST(test_damaged_tree_dooms_the_transaction),
 	    TEST(test_damaged_files),
 	    TEST(test_damaged_tree),
 	    TEST(test_read_only),

@@ -434,6 +434,55 @@ static void test_check_object(void **state)
 	assert_int_equal(json_check_object(TEXT("{} x"), &value, &err), QOSID_ERR_INVALID);
 }
 
+static void expect_members(
+    struct json_members *members, const char *text, const char *const (*expected)[2], size_t count)
+{
+	assert_int_equal(json_check_members(text, strlen(text), members, NULL), 0);
+	assert_int_equal(members->count, count);
+	for (size_t i = 0; i < count; i++) {
+		const struct json_member *member = &members->list[i];
+
+		assert_int_equal(member->name.len, strlen(expected[i][0]));
+		assert_memory_equal(member->name.text, expected[i][0], member->name.len);
+		assert_int_equal(member->value.len, strlen(expected[i][1]));
+		assert_memory_equal(member->value.text, expected[i][1], member->value.len);
+	}
+}
+
+static void test_members(void **state)
+{
+	static const char *const mixed[][2] = {{"\"a\"", "{\"b\":{\"c\":[]},\"d\":2}"},
+	    {"\"\\u0065\"", "[ {\"x\":1} , 2 ]"}, {"\"f\"", "-0.0"}, {"\"g\"", "\"}\""}, {"\"h\"", "{}"},
+	    {"\"\"", "null"}};
+	struct json_members members = {0};
+	struct qosid_buf text = {0};
+	char number[16];
+
+	(void)state;
+	expect_members(&members,
+	    " {\"a\" : {\"b\":{\"c\":[]},\"d\":2} ,\"\\u0065\":[ {\"x\":1} , 2 ],\n\"f\":-0.0 , "
+	    "\"g\":\"}\",\"h\":{},\"\":null } ",
+	    mixed, LENGTH(mixed));
+	expect_members(&members, "{}", NULL, 0);
+	assert_int_equal(json_check_members(TEXT("[{\"a\":1}]"), &members, NULL), QOSID_ERR_INVALID);
+	assert_int_equal(json_check_members(TEXT("{\"a\":1,\"a\":2}"), &members, NULL), QOSID_ERR_INVALID);
+	/* So many that duplicates are found by sorting: the list keeps the order of the text. */
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(
+		    qosid_buf_append_format(&text, NULL, "%c\"%d\":%d", i == 0 ? '{' : ',', 999 - i, i), 0);
+	assert_int_equal(qosid_buf_append_byte(&text, '}', NULL), 0);
+	assert_int_equal(json_check_members((const char *)text.data, text.len, &members, NULL), 0);
+	assert_int_equal(members.count, 1000);
+	for (int i = 0; i < 1000; i++) {
+		(void)snprintf(number, sizeof(number), "%d", i);
+		assert_int_equal(members.list[i].value.len, strlen(number));
+		assert_memory_equal(members.list[i].value.text, number, strlen(number));
+	}
+	qosid_buf_free(&text);
+	json_members_free(&members);
+	assert_null(members.list);
+}
+
 static void test_walk(void **state)
 {
 	static const char object[] = " { \"a\" : 123456789012345678901234567890 ,\"b\\\"}\":1.0,\n\"c\":-0.0 , "
@@ -675,6 +724,7 @@ int main(void)
 	    cmocka_unit_test(test_depth),
 	    cmocka_unit_test(test_many_names),
 	    cmocka_unit_test(test_check_object),
+	    cmocka_unit_test(test_members),
 	    cmocka_unit_test(test_walk),
 	    cmocka_unit_test(test_strings),
 	    cmocka_unit_test(test_unsigned),

@@ -95,6 +95,12 @@ static void test_findings(void **state)
 	expect_findings(s, "office/a 1 clock late  6 0\n");
 	assert_rc(s, replica_put_finding(s->replica, &late, &s->err), QOSID_ERR_USAGE);
 	assert_rc(s, replica_clear_findings(s->replica, "office/a", &s->err), QOSID_ERR_USAGE);
+	assert_rc(s, replica_clear_warnings(s->replica, &s->err), QOSID_ERR_USAGE);
+	assert_rc(s, replica_begin(s->replica, &s->err), 0);
+	assert_rc(s, replica_put_finding(s->replica, &bad, &s->err), 0);
+	assert_rc(s, replica_clear_warnings(s->replica, &s->err), 0);
+	assert_rc(s, replica_commit(s->replica, &s->err), 0);
+	expect_findings(s, "office/b 4 fork still wrong abc 5 1\n");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)

@@ -197,6 +197,51 @@ static void test_bad_paths(void **state)
 	replica_rollback(s->replica);
 }
 
+/* What no change set could carry is refused before it is written. */
+static void test_bad_origins(void **state)
+{
+	struct scratch *s = *state;
+	const char *hashes[] = {"a"};
+	struct replica_edit edit = {.id = "a", .body = slice("{}"), .user = "caf\xe9"};
+	struct replica_revision revision = {
+	    .id = "a", .path = {1, hashes, 1, false}, .body = slice("{}"), .user = "caf\xe9"};
+	struct revision written;
+
+	assert_rc(s, replica_begin(s->replica, &s->err), 0);
+	assert_rc(s, replica_put_edit(s->replica, &edit, &written, &s->err), QOSID_ERR_INVALID);
+	assert_rc(s, replica_put_revision(s->replica, &revision, NULL, &s->err), QOSID_ERR_INVALID);
+	edit.user = revision.user = "caf\xc3\xa9";
+	edit.time = revision.time = INT64_MAX;
+	assert_rc(s, replica_put_edit(s->replica, &edit, &written, &s->err), QOSID_ERR_INVALID);
+	assert_rc(s, replica_put_revision(s->replica, &revision, NULL, &s->err), QOSID_ERR_INVALID);
+	edit.time = 0;
+	assert_rc(s, replica_put_edit(s->replica, &edit, &written, &s->err), 0);
+	assert_rc(s, replica_commit(s->replica, &s->err), 0);
+	assert_int_equal(info(s).pending, 1);
+}
+
+/* A path that says "tombstone" of a revision stored as live: whatever place its body has, it reads as deleted. */
+static void test_late_tombstone_flags(void **state)
+{
+	struct scratch *s = *state;
+	struct replica_record record = {0};
+	struct revision rev;
+
+	merge(s, "a", "1-x", false, "{\"at\":\"x\"}", false);
+	merge(s, "a", "1-y", false, "{\"at\":\"y\"}", false);
+	merge(s, "a", "1-z", false, "{\"at\":\"z\"}", false);
+	assert_int_equal(merge(s, "a", "1-x", true, "{}", false), REVTREE_INNER);
+	assert_int_equal(merge(s, "a", "1-z", true, "{}", false), REVTREE_INNER);
+	expect_winner(s, "a", "1-y", false, "{\"at\":\"y\"}");
+	for (const char *const *text = (const char *const[]){"1-x", "1-z", NULL}; *text; text++) {
+		rev = rev_of(*text);
+		assert_rc(s, replica_read_document(s->replica, "a", &rev, &record, &s->err), 0);
+		assert_true(record.deleted);
+	}
+	replica_record_free(&record);
+	assert_int_equal(info(s).conflicts, 0);
+}
+
 static void test_rollback(void **state)
 {
 	struct scratch *s = *state;
@@ -444,6 +489,8 @@ int main(void)
 	    TEST(test_known_revisions_change_nothing),
 	    TEST(test_one_path_covers_two_leaves),
 	    TEST(test_bad_paths),
+	    TEST(test_bad_origins),
+	    TEST(test_late_tombstone_flags),
 	    TEST(test_rollback),
 	    TEST(test_render),
 	    TEST(test_ranges),
