@@ -1,10 +1,13 @@
 /*
- * qosid status: how this office's replica stands: what waits, what it has heard, and what was refused.
+ * qosid status: how this office's replica stands: what waits, what it has heard, and what was refused; and with
+ * --forget, that somebody has looked at what was refused.
  */
 #include <string.h>
 
 #include "cli/options.h"
 #include "cli/output.h"
+
+enum { OPTION_FORGET = OPTION_OWN };
 
 struct status {
 	struct cli *cli;
@@ -161,18 +164,65 @@ static int show_words(struct status *status, const struct replica_info *info, st
 	return code;
 }
 
-static int run(struct cli *cli, int argc, char **argv, struct qosid_errbuf *err)
+/* ---- forgetting ---- */
+
+struct forget {
+	const char *log; /* NULL: what stops no log, of all logs */
+	size_t count;
+};
+
+static int count_forgotten(void *context, const struct replica_finding *finding, struct qosid_errbuf *err)
 {
-	static const struct option table[] = {OPTIONS_COMMON};
-	struct status status = {.cli = cli};
-	struct replica_info info;
+	struct forget *forget = context;
+
+	(void)err;
+	if (forget->log != NULL ? strcmp(finding->log, forget->log) == 0 : !finding->stops)
+		forget->count++;
+	return 0;
+}
+
+static int forget(struct cli *cli, const char *log, struct qosid_errbuf *err)
+{
+	struct forget forget = {.log = strcmp(log, "all") != 0 ? log : NULL};
+	struct output_object object;
 	int code;
 
-	code = options_next(cli, argc, argv, "", table, err);
+	code = replica_visit_findings(space_replica(cli->space), count_forgotten, &forget, err);
 	if (code == 0)
-		code = options_arguments(cli, argc, argv, 0, 0, err);
+		code = space_forget_warnings(cli->space, forget.log, err);
+	if (code == QOSID_ERR_NOTFOUND)
+		qosid_error_hint(err, "qosid status lists the problems, each after the name of its log");
+	if (code != 0)
+		return code;
+	if (cli->json) {
+		output_begin(&object);
+		output_add_bool(&object, "ok", true);
+		output_add_number(&object, "forgotten", (int64_t)forget.count);
+		return output_end(&object, err);
+	}
+	if (!cli->quiet)
+		(void)printf("forgot %zu problem%s\n", forget.count, output_plural(forget.count));
+	return output_check(err);
+}
+
+static int run(struct cli *cli, int argc, char **argv, struct qosid_errbuf *err)
+{
+	static const struct option table[] = {{"forget", required_argument, NULL, OPTION_FORGET}, OPTIONS_COMMON};
+	struct status status = {.cli = cli};
+	const char *log = NULL;
+	struct replica_info info;
+	int opt, code;
+
+	while ((opt = options_next(cli, argc, argv, "", table, err)) > 0) {
+		if (log != NULL)
+			return options_wrong(cli, err, "--forget takes one log at a time, or all");
+		log = optarg;
+	}
+	code = opt < 0 ? opt : options_arguments(cli, argc, argv, 0, 0, err);
 	if (code == 0)
 		code = cli_open_space(cli, err);
+	if (code == 0 && log != NULL)
+		return forget(cli, log, err);
 	if (code == 0)
 		code = replica_read_info(space_replica(cli->space), &info, err);
 	if (code != 0)
@@ -183,14 +233,18 @@ static int run(struct cli *cli, int argc, char **argv, struct qosid_errbuf *err)
 const struct command cmd_status = {
     .name = "status",
     .group = "Meet the other offices",
-    .synopsis = "",
+    .synopsis = "[--forget LOG]",
     .summary = "show what waits, what was heard from whom, conflicts and problems",
     .help =
-	"A problem that stops a log is listed with the place, the cause and the git object that proves it.\n\n"
+	"A problem is listed with the place, the cause and the git object that proves it.\n\n"
+	"  --forget LOG            take the problems with LOG, such as office/khujand or office/khujand@origin,\n"
+	"                          off the list, once somebody has looked at them; all: those of every log\n"
+	"                          that do not stop it. What still does not hold is found again.\n\n"
 	"With --json, one object: {\"office\",\"space\",\"dir\",\"sequence\",\"documents\",\"deleted\",\"pending\",\n"
 	"\"conflicts\",\"attachments\",\"bytes\",\"remotes\":[{\"name\",\"url\"}],\n"
 	"\"logs\":[{\"log\",\"own\",\"sequence\",\"time\",\"commit\"}],\n"
-	"\"findings\":[{\"log\",\"sequence\",\"cause\",\"detail\",\"evidence\",\"time\",\"stops\"}]}.\n\n"
+	"\"findings\":[{\"log\",\"sequence\",\"cause\",\"detail\",\"evidence\",\"time\",\"stops\"}]}.\n"
+	"With --forget: {\"ok\":true,\"forgotten\"}, the number of problems.\n\n"
 	"Example:\n"
 	"  qosid status --json | jq .pending\n",
     .run = run,

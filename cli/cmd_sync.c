@@ -210,8 +210,10 @@ static int note_stop(void *context, const struct replica_finding *finding, struc
 	if (!finding->stops)
 		return 0;
 	sync->stopped = true;
-	(void)fprintf(
-	    stderr, "qosid: the log %s has stopped at change set %lld: ", finding->log, (long long)finding->sequence);
+	(void)fprintf(stderr, "qosid: the log %s has stopped", finding->log);
+	if (finding->sequence > 0)
+		(void)fprintf(stderr, " at change set %lld", (long long)finding->sequence);
+	(void)fputs(": ", stderr);
 	output_text(stderr, finding->detail, strlen(finding->detail));
 	(void)fputs("\n", stderr);
 	return 0;

@@ -294,6 +294,22 @@ static void log_findings(struct worker *worker)
 	worker->finding_count = findings.count;
 }
 
+static int visit_stop(void *context, const struct replica_finding *finding, struct qosid_errbuf *err)
+{
+	(void)context, (void)err;
+	return finding->stops ? QOSID_ERR_REFUSED : 0;
+}
+
+/* A log that has stopped is a failure, as it is for qosid sync, whichever exchange found it. */
+static void note_stops(struct worker *worker)
+{
+	struct qosid_errbuf err = {0};
+	int rc = replica_visit_findings(space_replica(worker->space), visit_stop, NULL, &err);
+	if (rc < 0 && rc != QOSID_ERR_REFUSED)
+		log_failure(worker, LOG_WARNING, "cannot read the findings", &err);
+	note_result(worker, rc);
+}
+
 /* ---- exchanging ---- */
 
 static void log_exchange(
@@ -457,6 +473,8 @@ static void *run(void *context)
 		if (!is_stopping(worker))
 			wait_until(worker, due);
 	}
+	if (worker->once && worker->space)
+		note_stops(worker);
 	close_space(worker);
 	forget_remotes(worker);
 	atomic_store(&worker->alive, 0);

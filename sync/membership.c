@@ -72,11 +72,12 @@ int space_admit(struct space *space, const struct roster_member *member, unsigne
 	size_t count = 0;
 	int rc;
 
-	if ((rc = space_hold(space, err)) != 0)
+	/* The passphrase is asked for before the lock is taken: people take their time. */
+	if ((rc = check_steward(space, err)) != 0 || (rc = space_identity(space, NULL, err)) != 0 ||
+	    (rc = space_hold(space, err)) != 0)
 		return rc;
 	joining.roles = roles;
-	if ((rc = check_steward(space, err)) != 0 || (rc = space_identity(space, NULL, err)) != 0 ||
-	    (rc = roster_format_roles(roles, &roles_text, err)) != 0)
+	if ((rc = check_steward(space, err)) != 0 || (rc = roster_format_roles(roles, &roles_text, err)) != 0)
 		goto out;
 	count = roster_epoch_count(space->exchange.roster, -1);
 	if (count > LIMIT_TREE_ENTRIES) {

@@ -6,6 +6,7 @@
  */
 #include "sync/space.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -112,10 +113,13 @@ int space_open(
 		space->unlock = *unlock;
 	if ((rc = find_dir(&space->dir, dir, search, err)) != 0 ||
 	    (rc = space_config_read(&space->config, space->dir, err)) != 0 ||
-	    (rc = open_parts(space, 0, false, err)) != 0 || (rc = exchange_load(&space->exchange, err)) != 0) {
+	    (rc = open_parts(space, 0, false, err)) != 0) {
 		space_close(space);
 		return rc;
 	}
+	/* A damaged roster must not lock people out of their records. Whatever needs the roster takes the lock first,
+	 * which loads the rest of it, and fails there with the reason. */
+	(void)exchange_load(&space->exchange, NULL);
 	*out = space;
 	return 0;
 }
@@ -261,6 +265,49 @@ static int sync_folder(const char *dir, struct qosid_errbuf *err)
 	return rc;
 }
 
+/* The place must be free, or an empty folder, which the new one takes the place of. */
+static int check_empty(const char *dir, struct qosid_errbuf *err)
+{
+	struct dirent *entry;
+	DIR *folder = opendir(dir);
+	bool empty = true;
+
+	if (folder == NULL && errno == ENOENT)
+		return 0;
+	if (folder == NULL && errno != ENOTDIR)
+		return qosid_error_errno(err, errno, "cannot look into %s", dir);
+	while (folder != NULL && (entry = readdir(folder)) != NULL)
+		empty = empty && (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0);
+	if (folder != NULL) {
+		(void)closedir(folder); /* opened for reading only */
+		if (empty)
+			return 0;
+	}
+	(void)qosid_error(err, QOSID_ERR_EXISTS, "%s is there already and is not an empty folder", dir);
+	qosid_error_hint(err, "choose another folder; nothing was changed");
+	return QOSID_ERR_EXISTS;
+}
+
+/* Make the folder space->dir and hold a lock on it. One that a killed program left there, keys and all, is removed
+ * first: nobody holds its lock. */
+static int make_scratch(struct space *space, struct qosid_errbuf *err)
+{
+	for (int tries = 0; tries < 2; tries++) {
+		if (mkdir(space->dir, 0700) != 0 && errno != EEXIST)
+			return qosid_error_errno(err, errno, "cannot make the folder %s", space->dir);
+		space->lock = open(space->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (space->lock < 0)
+			return qosid_error_errno(err, errno, "cannot open the folder %s", space->dir);
+		if (flock(space->lock, LOCK_EX | LOCK_NB) != 0)
+			return qosid_error(err, QOSID_ERR_BUSY, "another process is making %s", space->dir);
+		if (check_empty(space->dir, NULL) == 0)
+			return 0;
+		remove_folder(space->dir);
+		space_release(space);
+	}
+	return qosid_error(err, QOSID_ERR_EXISTS, "%s is in the way and cannot be removed", space->dir);
+}
+
 /* What is common to making and joining: the folder, identity, replica and repository, under a temporary name. */
 static int build_parts(
     struct space *space, const char *dir, const char *office, const char *passphrase, struct qosid_errbuf *err)
@@ -274,18 +321,14 @@ static int build_parts(
 	while (len > 1 && dir[len - 1] == '/')
 		len--;
 	(void)snprintf(space->config.office, sizeof(space->config.office), "%s", office);
-	if (rmdir(dir) != 0 && errno != ENOENT) {
-		rc = qosid_error(err, QOSID_ERR_EXISTS, "%s is there already and is not an empty folder", dir);
-		qosid_error_hint(err, "choose another folder; nothing was changed");
+	if ((rc = check_empty(dir, err)) != 0)
 		return rc;
-	}
-	if (asprintf(&space->dir, "%.*s.new-XXXXXX", (int)len, dir) < 0) {
+	if (asprintf(&space->dir, "%.*s.qosid-new", (int)len, dir) < 0) {
 		space->dir = NULL;
 		return no_memory(err);
 	}
-	if (mkdtemp(space->dir) == NULL) {
-		rc = qosid_error_errno(err, errno, "cannot make the folder %s", dir);
-		space->dir[0] = '\0';
+	if ((rc = make_scratch(space, err)) != 0) {
+		space->dir[0] = '\0'; /* not ours to remove */
 		return rc;
 	}
 	space->config.identity_file = strdup("identity");

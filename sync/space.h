@@ -64,6 +64,9 @@ int space_public_keys(struct space *space, struct qosid_buf *ssh, struct qosid_b
  * repository when it is absent. */
 int space_add_remote(
     struct space *space, const char *name, const char *url, bool create_repository, struct qosid_errbuf *err);
+
+/* Also forgets what was found there and what was seen of its logs; what was verified stays. QOSID_ERR_BUSY while
+ * another process is exchanging. */
 int space_remove_remote(struct space *space, const char *name, struct qosid_errbuf *err);
 int space_visit_remotes(struct space *space,
     int (*visit)(void *context, const char *name, const char *url, struct qosid_errbuf *err), void *context,
@@ -119,8 +122,9 @@ int space_verify(struct space *space, bool decrypt, const struct exchange_progre
     int (*visit)(void *context, const struct replica_finding *finding, struct qosid_errbuf *err), void *context,
     size_t *sets, struct qosid_errbuf *err);
 
-/* Forget what was found about a log ("office/khujand", "office/khujand@origin"), once a person has looked at it. A
- * second history of an office is found again at the next exchange. */
+/* Forget what was found about a log ("office/khujand", "office/khujand@origin"; NULL: about all, but only what stops no
+ * log), once a person has looked at it. QOSID_ERR_NOTFOUND: nothing was found about that log. A second history of an
+ * office is found again at the next exchange. */
 int space_forget_warnings(struct space *space, const char *log, struct qosid_errbuf *err);
 
 /* Write the allowed_signers file that stock `git verify-commit` and `ssh-keygen -Y` use. */

@@ -2,11 +2,15 @@
  * A space's settings: DIR/config in git-config syntax, read and written by libgit2.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "crypto/sink.h"
 #include "crypto/sshsig.h"
+#include "sync/exchange/newfile.h"
 #include "sync/exchange/repo.h"
 #include "sync/space_internal.h"
 
@@ -34,6 +38,80 @@ static int open_config(git_config **out, const char *dir, struct qosid_errbuf *e
 	if (git_config_open_ondisk(out, path) != 0)
 		rc = config_failure(err, QOSID_ERR_INVALID, "the space's config cannot be read");
 	free(path);
+	return rc;
+}
+
+/* ---- changing: on a copy that is put on disk before it takes the config's place, so that power loss leaves one or the
+ * other. Two at once are kept apart by the space's lock. ---- */
+
+struct config_edit {
+	git_config *config;
+	char *path, *copy;
+};
+
+/* What a killed program left of an edit, here or inside libgit2, is in nobody's way. */
+static void clear_leftovers(const char *copy)
+{
+	char *lock;
+
+	(void)unlink(copy); /* mostly there is nothing */
+	if (asprintf(&lock, "%s.lock", copy) >= 0) {
+		(void)unlink(lock);
+		free(lock);
+	}
+}
+
+static int copy_config(const char *from, const char *to, struct qosid_errbuf *err)
+{
+	int in = open(from, O_RDONLY | O_CLOEXEC), rc = 0;
+	int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	struct qosid_sink sink = qosid_sink_to_fd(&out);
+
+	if (out < 0)
+		rc = qosid_error_errno(err, errno, "cannot make %s", to);
+	else if (in >= 0)
+		rc = qosid_sink_pump_fd(in, &sink, err);
+	else if (errno != ENOENT)
+		rc = qosid_error_errno(err, errno, "cannot read %s", from);
+	if (in >= 0)
+		(void)close(in); /* opened for reading only */
+	if (out >= 0 && close(out) != 0 && rc == 0)
+		rc = qosid_error_errno(err, errno, "cannot write %s", to);
+	return rc;
+}
+
+static int begin_edit(struct config_edit *edit, const char *dir, struct qosid_errbuf *err)
+{
+	int rc;
+
+	*edit = (struct config_edit){.path = space_path(dir, "config"), .copy = space_path(dir, "config.new")};
+	if (edit->path == NULL || edit->copy == NULL)
+		return qosid_error(err, QOSID_ERR_NOMEM, "out of memory");
+	clear_leftovers(edit->copy);
+	if ((rc = copy_config(edit->path, edit->copy, err)) != 0)
+		return rc;
+	if (git_config_open_ondisk(&edit->config, edit->copy) != 0)
+		return config_failure(err, QOSID_ERR_INVALID, "the space's config cannot be read");
+	return 0;
+}
+
+/* Put the edited copy in place when rc is 0, and free all. */
+static int end_edit(struct config_edit *edit, const char *dir, int rc, struct qosid_errbuf *err)
+{
+	int fd = -1;
+
+	git_config_free(edit->config);
+	if (rc == 0 && ((fd = open(edit->copy, O_RDONLY | O_CLOEXEC)) < 0 || fsync(fd) != 0 ||
+			   rename(edit->copy, edit->path) != 0))
+		rc = qosid_error_errno(err, errno, "cannot write %s", edit->path);
+	else if (rc == 0)
+		rc = newfile_fsync_folder(dir, err);
+	else if (edit->copy != NULL)
+		(void)unlink(edit->copy); /* only litter, which the next edit overwrites */
+	if (fd >= 0)
+		(void)close(fd); /* opened for reading only */
+	free(edit->path);
+	free(edit->copy);
 	return rc;
 }
 
@@ -93,23 +171,22 @@ int space_config_read(struct space_config *out, const char *dir, struct qosid_er
 
 int space_config_write(const struct space_config *in, const char *dir, struct qosid_errbuf *err)
 {
-	git_config *config = NULL;
 	char root[DIGEST_TEXT_SIZE];
+	struct config_edit edit;
 	int rc;
 
 	digest_format(root, in->root);
-	if ((rc = open_config(&config, dir, err)) != 0)
-		return rc;
-	if (git_config_set_string(config, "space.id", in->id) != 0 ||
-	    git_config_set_string(config, "space.office", in->office) != 0 ||
-	    git_config_set_string(config, "space.steward", in->steward) != 0 ||
-	    git_config_set_string(config, "space.root", root) != 0 ||
-	    git_config_set_string(config, "identity.file", in->identity_file) != 0 ||
-	    git_config_set_string(config, "identity.signing", in->signing) != 0 ||
-	    git_config_set_string(config, "identity.encryption", in->recipient) != 0)
+	rc = begin_edit(&edit, dir, err);
+	git_config *config = edit.config;
+	if (rc == 0 && (git_config_set_string(config, "space.id", in->id) != 0 ||
+			   git_config_set_string(config, "space.office", in->office) != 0 ||
+			   git_config_set_string(config, "space.steward", in->steward) != 0 ||
+			   git_config_set_string(config, "space.root", root) != 0 ||
+			   git_config_set_string(config, "identity.file", in->identity_file) != 0 ||
+			   git_config_set_string(config, "identity.signing", in->signing) != 0 ||
+			   git_config_set_string(config, "identity.encryption", in->recipient) != 0))
 		rc = config_failure(err, QOSID_ERR_IO, "the space's config cannot be written");
-	git_config_free(config);
-	return rc;
+	return end_edit(&edit, dir, rc, err);
 }
 
 static int remote_key(char *out, size_t size, const char *name, struct qosid_errbuf *err)
@@ -125,15 +202,15 @@ static int remote_key(char *out, size_t size, const char *name, struct qosid_err
 int space_config_put_remote(const char *dir, const char *name, const char *url, struct qosid_errbuf *err)
 {
 	char key[LIMIT_SLUG_BYTES + 16];
-	git_config *config = NULL;
+	struct config_edit edit;
 	int rc;
 
-	if ((rc = remote_key(key, sizeof(key), name, err)) != 0 || (rc = open_config(&config, dir, err)) != 0)
+	if ((rc = remote_key(key, sizeof(key), name, err)) != 0)
 		return rc;
-	if (git_config_set_string(config, key, url) != 0)
+	rc = begin_edit(&edit, dir, err);
+	if (rc == 0 && git_config_set_string(edit.config, key, url) != 0)
 		rc = config_failure(err, QOSID_ERR_IO, "the space's config cannot be written");
-	git_config_free(config);
-	return rc;
+	return end_edit(&edit, dir, rc, err);
 }
 
 int space_config_find_remote(const char *dir, const char *name, struct qosid_buf *url, struct qosid_errbuf *err)
@@ -180,7 +257,10 @@ int space_add_remote(
 		rc = qosid_error_errno(err, errno, "the path of %s cannot be found out", url);
 		goto out;
 	}
+	if ((rc = space_hold(space, err)) != 0)
+		goto out;
 	rc = space_config_put_remote(space->dir, name, absolute, err);
+	space_release(space);
 out:
 	free(absolute);
 	repo_free(repo);
@@ -188,20 +268,65 @@ out:
 	return rc;
 }
 
+static int delete_ref(void *context, const char *name, const git_oid *id, struct qosid_errbuf *err)
+{
+	return repo_delete_ref(context, name, id, err);
+}
+
+struct found {
+	const char *remote;
+	struct qosid_buf logs; /* names, each with its NUL */
+};
+
+static int collect_found(void *context, const struct replica_finding *finding, struct qosid_errbuf *err)
+{
+	struct found *found = context;
+	const char *at = strrchr(finding->log, '@');
+
+	if (at == NULL || strcmp(at + 1, found->remote) != 0)
+		return 0;
+	return qosid_buf_append(&found->logs, finding->log, strlen(finding->log) + 1, err);
+}
+
+/* What was found at a remote. */
+static int forget_findings(struct replica *replica, const char *remote, struct qosid_errbuf *err)
+{
+	struct found found = {.remote = remote};
+	int rc;
+
+	if ((rc = replica_begin(replica, err)) != 0)
+		return rc;
+	rc = replica_visit_findings(replica, collect_found, &found, err);
+	for (size_t at = 0; rc == 0 && at < found.logs.len; at += strlen((char *)found.logs.data + at) + 1)
+		rc = replica_clear_findings(replica, (char *)found.logs.data + at, err);
+	if (rc == 0)
+		rc = replica_commit(replica, err);
+	replica_rollback(replica);
+	qosid_buf_free(&found.logs);
+	return rc;
+}
+
 int space_remove_remote(struct space *space, const char *name, struct qosid_errbuf *err)
 {
-	char key[LIMIT_SLUG_BYTES + 16];
+	char key[LIMIT_SLUG_BYTES + 16], prefix[LOG_REF_SIZE];
 	struct qosid_buf url = {0};
-	git_config *config = NULL;
+	struct config_edit edit;
 	int rc;
 
 	if ((rc = space_config_find_remote(space->dir, name, &url, err)) != 0 ||
-	    (rc = remote_key(key, sizeof(key), name, err)) != 0 || (rc = open_config(&config, space->dir, err)) != 0)
+	    (rc = remote_key(key, sizeof(key), name, err)) != 0 || (rc = space_hold(space, err)) != 0)
 		goto out;
-	if (git_config_delete_entry(config, key) != 0)
-		rc = config_failure(err, QOSID_ERR_IO, "the space's config cannot be written");
+	(void)snprintf(prefix, sizeof(prefix), "refs/remotes/%s/", name);
+	/* The settings last: when this is cut short, it can be repeated. */
+	if ((rc = repo_visit_refs(space->exchange.repo, prefix, delete_ref, space->exchange.repo, err)) == 0 &&
+	    (rc = forget_findings(space->exchange.replica, name, err)) == 0) {
+		rc = begin_edit(&edit, space->dir, err);
+		if (rc == 0 && git_config_delete_entry(edit.config, key) != 0)
+			rc = config_failure(err, QOSID_ERR_IO, "the space's config cannot be written");
+		rc = end_edit(&edit, space->dir, rc, err);
+	}
+	space_release(space);
 out:
-	git_config_free(config);
 	qosid_buf_free(&url);
 	return rc;
 }

@@ -2,6 +2,7 @@
  * Exchange, proof and keys as a space offers them: the exchange layer under the space's lock, with the identity
  * unlocked.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "sync/space_internal.h"
@@ -70,14 +71,25 @@ int space_verify(struct space *space, bool decrypt, const struct exchange_progre
 	return rc;
 }
 
+static int match_finding(void *context, const struct replica_finding *finding, struct qosid_errbuf *err)
+{
+	(void)err;
+	return strcmp(finding->log, context) == 0 ? 1 : 0;
+}
+
 int space_forget_warnings(struct space *space, const char *log, struct qosid_errbuf *err)
 {
 	struct replica *replica = space->exchange.replica;
+	char name[LOG_REF_SIZE];
 	int rc;
 
+	(void)snprintf(name, sizeof(name), "%s", log != NULL ? log : ""); /* one that is cut is not the name of a log */
+	if (log != NULL && (rc = replica_visit_findings(replica, match_finding, name, err)) <= 0)
+		return rc < 0 ? rc : qosid_error(err, QOSID_ERR_NOTFOUND, "nothing was found about a log %s", log);
 	if ((rc = replica_begin(replica, err)) != 0)
 		return rc;
-	if ((rc = replica_clear_findings(replica, log, err)) == 0)
+	rc = log != NULL ? replica_clear_findings(replica, log, err) : replica_clear_warnings(replica, err);
+	if (rc == 0)
 		rc = replica_commit(replica, err);
 	replica_rollback(replica);
 	return rc;

@@ -20,7 +20,7 @@ struct space_config {
 };
 void space_config_free(struct space_config *config);
 int space_config_read(struct space_config *out, const char *dir, struct qosid_errbuf *err);
-int space_config_write(const struct space_config *config, const char *dir, struct qosid_errbuf *err);
+int space_config_write(const struct space_config *in, const char *dir, struct qosid_errbuf *err);
 
 /* Add or remove a remote in the config of a folder. */
 int space_config_put_remote(const char *dir, const char *name, const char *url, struct qosid_errbuf *err);

@@ -7,6 +7,7 @@
  */
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "crypto/age.h"
 #include "crypto/sshsig.h"
@@ -23,6 +24,7 @@ struct run {
 	struct log_point point; /* verified and applied */
 	struct log_chain chain; /* commits after the first point */
 	size_t next;            /* index into chain */
+	bool ahead;             /* the last commit says that it was made well after now */
 	const char *cause;      /* of the fault */
 	struct qosid_errbuf fault;
 };
@@ -51,7 +53,7 @@ static int find_key(struct run *run, int64_t epoch, const struct age_key **key)
 	if (me == NULL)
 		return qosid_error(
 		    &run->fault, QOSID_ERR_WAITING, "this office has not been admitted yet, so it has no key");
-	if ((me->roles & (ROLE_STEWARD | ROLE_WRITER | ROLE_READER | ROLE_AUDITOR)) == 0)
+	if (!roster_is_entitled(me->roles))
 		return 0;
 	return keyring_find(exchange, epoch, key, &run->fault);
 }
@@ -68,9 +70,9 @@ static int apply_set(
 
 	if ((rc = find_key(run, commit->epoch, &key)) != 0 || (rc = replica_begin(exchange->replica, &run->fault)) != 0)
 		return rc;
-	run->cause = "payload";
 	if (key != NULL && (rc = changeset_apply(exchange->replica, payload->data, payload->len, &header, key, run->own,
 				&counts, &run->fault)) != 0) {
+		run->cause = rc == QOSID_ERR_CORRUPT ? "replica" : "payload";
 		(void)qosid_error_within(&run->fault, "%s change set %" PRId64, run->log->name, point->sequence);
 		goto out;
 	}
@@ -79,6 +81,7 @@ static int apply_set(
 		goto out;
 	run->point = *point;
 	run->next++;
+	run->ahead = commit->time > (int64_t)time(NULL) + LIMIT_CLOCK_SKEW_SECONDS;
 	exchange->report.sets_applied++;
 	exchange->report.revisions_applied += counts.news;
 	exchange->report.conflicts += counts.conflicts;
@@ -116,7 +119,7 @@ static int add_part(
 	struct age_decryptor *decryptor = NULL;
 	int rc;
 
-	if ((rc = find_key(run, commit->epoch, &key)) != 0 || key == NULL)
+	if ((rc = find_key(run, commit->epoch, &key)) != 0 || writer == NULL)
 		return rc;
 	run->cause = "payload";
 	if ((rc = age_decryptor_open(&decryptor, &unlock, &sink, &run->fault)) == 0 &&
@@ -162,7 +165,7 @@ static int take_file(struct run *run, bool *complete)
 {
 	struct exchange *exchange = run->exchange;
 	const struct roster_member *me = roster_find_member(exchange->roster, -1, exchange->office);
-	bool reads = me != NULL && (me->roles & ~(unsigned)ROLE_WITNESS) != 0;
+	bool reads = me != NULL && roster_is_entitled(me->roles);
 	struct attachment_writer *writer = NULL;
 	struct commit commit = {0}, first = {0};
 	struct log_point point = run->point;
@@ -172,12 +175,18 @@ static int take_file(struct run *run, bool *complete)
 
 	*complete = false;
 	if ((rc = replica_begin(exchange->replica, &run->fault)) != 0 ||
-	    (rc = attachment_writer_open(&writer, exchange->replica, &run->fault)) != 0)
+	    (reads && (rc = attachment_writer_open(&writer, exchange->replica, &run->fault)) != 0))
 		goto out;
 	for (part = 1; run->next < run->chain.count && !*complete; part++, run->next++) {
-		if ((rc = verify_next(run, &point, part == 1 ? &first : &commit, &payload)) != 0 ||
-		    (rc = check_part(run, part == 1 ? &first : &commit, &first, part)) != 0 ||
-		    (rc = add_part(run, part == 1 ? &first : &commit, &payload, writer)) != 0)
+		struct commit *current = part == 1 ? &first : &commit;
+
+		if ((rc = verify_next(run, &point, current, &payload)) != 0 ||
+		    (rc = check_part(run, current, &first, part)) != 0)
+			goto out;
+		if (run->chain.count - begin <
+		    (size_t)first.file_parts) /* do not decrypt again and again what has no end */
+			goto out;
+		if ((rc = add_part(run, current, &payload, writer)) != 0)
 			goto out;
 		*complete = part == first.file_parts;
 		commit_free(&commit);
@@ -201,29 +210,6 @@ out:
 	return rc;
 }
 
-/* Two histories are proof against the office when both are signed by it, otherwise only against the remote. */
-static bool is_signed_by_office(struct run *run, const git_oid *tip)
-{
-	struct qosid_buf raw = {0}, signature = {0}, payload = {0};
-	const struct roster_member *member;
-	struct commit commit = {0};
-	int64_t state;
-	bool is_signed;
-
-	is_signed = repo_read(run->exchange->repo, tip, GIT_OBJECT_COMMIT, LIMIT_COMMIT_BYTES, &raw, NULL) == 0 &&
-		    commit_parse(&commit, raw.data, raw.len, &signature, &payload, NULL) == 0 && commit.has_roster &&
-		    strcmp(commit.office, run->log->office) == 0 && strcmp(commit.space, run->exchange->space) == 0 &&
-		    roster_find_state(run->exchange->roster, commit.roster, &state, NULL) == 0 &&
-		    (member = roster_find_member(run->exchange->roster, state, commit.office)) != NULL &&
-		    sshsig_verify((const char *)signature.data, signature.len, SSHSIG_NAMESPACE_GIT, payload.data,
-			payload.len, member->signing_public, NULL) == 0;
-	commit_free(&commit);
-	qosid_buf_free(&raw);
-	qosid_buf_free(&signature);
-	qosid_buf_free(&payload);
-	return is_signed;
-}
-
 /* Turn run->fault into what it is: an own error, a log that waits, or a finding. */
 static int settle_fault(struct run *run, const git_oid *tip, int fault, struct qosid_errbuf *err)
 {
@@ -231,7 +217,7 @@ static int settle_fault(struct run *run, const git_oid *tip, int fault, struct q
 	const git_oid *evidence = run->next < run->chain.count ? &run->chain.ids[run->next] : tip;
 	bool fork = strcmp(run->cause, "fork") == 0;
 
-	if (is_own_failure(fault) || (fault == QOSID_ERR_CORRUPT && strcmp(run->cause, "payload") == 0)) {
+	if (is_own_failure(fault) || (fault == QOSID_ERR_CORRUPT && strcmp(run->cause, "replica") == 0)) {
 		if (err != NULL)
 			*err = run->fault;
 		return fault;
@@ -242,6 +228,17 @@ static int settle_fault(struct run *run, const git_oid *tip, int fault, struct q
 	}
 	return exchange_note_finding(exchange, run->log, fork ? NULL : run->remote, run->point.sequence + 1, evidence,
 	    run->cause, true, &run->fault, err);
+}
+
+/* Times are never trusted for order, but a clock that is wrong misleads people. */
+static int note_clock(struct run *run, struct qosid_errbuf *err)
+{
+	struct qosid_errbuf fault = {0};
+
+	(void)qosid_error(&fault, QOSID_ERR_INVALID, "%s: the clock of %s is more than %d minutes ahead of ours",
+	    run->log->name, run->log->office, LIMIT_CLOCK_SKEW_SECONDS / 60);
+	return exchange_note_finding(
+	    run->exchange, run->log, NULL, run->point.sequence, &run->point.commit, "clock", false, &fault, err);
 }
 
 /* Let the tip ref follow the point. */
@@ -273,7 +270,8 @@ static int find_chain(struct run *run, const git_oid *tip)
 		return rc;
 	if (relation != LOG_DIVERGED)
 		return 0;
-	if (is_signed_by_office(run, tip)) {
+	/* Two histories are proof against the office when it has signed both, otherwise only against the remote. */
+	if (log_is_signed(run->exchange->repo, run->log, &run->rules, tip)) {
 		run->cause = "fork";
 		return qosid_error(&run->fault, QOSID_ERR_REFUSED,
 		    "%s: two histories signed by %s, the second one at %s", run->log->name, run->log->office,
@@ -320,6 +318,8 @@ int apply_log(
 		exchange_report_progress(exchange, "verify", run.next, run.chain.count);
 	}
 	if ((rc = move_tip(&run, err)) != 0)
+		goto out;
+	if (run.ahead && (rc = note_clock(&run, err)) != 0)
 		goto out;
 	if (fault != 0)
 		rc = settle_fault(&run, tip, fault, err);

@@ -25,6 +25,7 @@ struct exchange_report {
 	size_t logs_pushed, commits_pushed, commits_fetched;
 	uint64_t bytes_fetched, bytes_pushed;
 	size_t findings; /* new or repeated in this exchange */
+	size_t stopped;  /* of these, that stop a log */
 	size_t waiting;  /* logs that wait for a roster state or a key that has not arrived */
 };
 
@@ -95,7 +96,8 @@ int keyring_create(struct keyring **out, struct qosid_errbuf *err);
 void keyring_free(struct keyring *keyring); /* wipes; accepts NULL */
 
 /* The key of an epoch, unwrapped with the own identity when first asked for. QOSID_ERR_REFUSED: this office is not
- * entitled to it; QOSID_ERR_WAITING: its operation has not arrived. */
+ * entitled to it; QOSID_ERR_NOTFOUND: the roster names no such epoch (a commit that does has named a roster state that
+ * is known, and lies); QOSID_ERR_WAITING: the roster has not arrived. */
 int keyring_find(struct exchange *exchange, int64_t epoch, const struct age_key **out, struct qosid_errbuf *err);
 
 /* ---- publish.c ---- */

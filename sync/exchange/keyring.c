@@ -58,8 +58,7 @@ int keyring_find(struct exchange *exchange, int64_t epoch, const struct age_key 
 	}
 	described = find_epoch(exchange->roster, epoch);
 	if (described == NULL)
-		return qosid_error(
-		    err, QOSID_ERR_WAITING, "epoch %lld is not in the roster that has arrived", (long long)epoch);
+		return qosid_error(err, QOSID_ERR_NOTFOUND, "the roster names no epoch %lld", (long long)epoch);
 	if ((rc = roster_log_read_epoch(exchange, epoch, &wrapped, err)) != 0)
 		goto out;
 	if ((rc = epoch_unwrap(&key, wrapped.data, wrapped.len, identity_age_key(exchange->identity),

@@ -352,6 +352,31 @@ out:
 	return rc;
 }
 
+bool log_is_signed(struct repo *repo, const struct log *log, const struct log_rules *rules, const git_oid *id)
+{
+	struct qosid_buf raw = {0}, signature = {0}, signed_bytes = {0}, payload = {0};
+	uint8_t signer[SIGNING_PUBLIC_BYTES];
+	struct commit commit = {0};
+	const char *cause;
+	bool is_signed;
+
+	/* The roster's signer is found by the operation only while there is no roster, and then nothing can diverge. */
+	is_signed = repo_read(repo, id, GIT_OBJECT_COMMIT, LIMIT_COMMIT_BYTES, &raw, NULL) == 0 &&
+		    commit_parse(&commit, raw.data, raw.len, &signature, &signed_bytes, NULL) == 0 &&
+		    strcmp(commit.space, rules->space) == 0 && strcmp(commit.office, log->office) == 0 &&
+		    (commit.file_digest[0] != '\0') == (log->kind == LOG_FILES) &&
+		    commit.has_roster == (log->kind != LOG_ROSTER) &&
+		    find_signer(log, rules, &commit, &payload, signer, &cause, NULL) == 0 &&
+		    sshsig_verify((const char *)signature.data, signature.len, SSHSIG_NAMESPACE_GIT, signed_bytes.data,
+			signed_bytes.len, signer, NULL) == 0;
+	commit_free(&commit);
+	qosid_buf_free(&raw);
+	qosid_buf_free(&signature);
+	qosid_buf_free(&signed_bytes);
+	qosid_buf_free(&payload);
+	return is_signed;
+}
+
 int log_append(struct repo *repo, const struct log *log, const char *space, const struct identity *identity,
     struct log_point *point, struct commit *commit, const struct qosid_buf *payload,
     const struct repo_entry *tree_extra, size_t extra_count, struct qosid_errbuf *err)

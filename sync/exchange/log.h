@@ -15,6 +15,7 @@
 #define QOSID_SYNC_EXCHANGE_LOG_H
 
 #include <git2.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "crypto/buf.h"
@@ -100,6 +101,10 @@ struct log_rules {
  * it names a roster state that is not here yet. */
 int log_verify_next(struct repo *repo, const struct log *log, const struct log_rules *rules, struct log_point *point,
     const git_oid *id, struct commit *commit, struct qosid_buf *payload, const char **cause, struct qosid_errbuf *err);
+
+/* Whether a commit, wherever it stands, is signed by who may write this log (and says that it belongs to it): then it
+ * is proof against them. Anything else is at most proof against who handed it out. */
+bool log_is_signed(struct repo *repo, const struct log *log, const struct log_rules *rules, const git_oid *id);
 
 /* Queue payload, tree and signed commit as the successor of point, and move the point. The caller fills subject, epoch,
  * roster, seen and the file fields of commit; the rest is set here. tree_extra are further entries of the tree (may be

@@ -3,16 +3,17 @@
  *
  * The roster comes first, since it decides who is heard. Every log that this office has verified is pushed, not only
  * its own, so that any two offices that meet bring each other up to date on all others. A remote is never trusted: what
- * it offers is copied under refs/remotes/<remote>/ and only moves anything else once it has been verified.
+ * it offers is copied under refs/remotes/<remote>/, a batch at a time that is verified before the next one is copied,
+ * and only moves anything else once it has been verified. A log that fails, at the remote or here, never keeps the
+ * others from going on.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sync/exchange/exchange.h"
 #include "sync/exchange/transfer.h"
-
-#define OFFERS_MAX (LOG_KINDS * LIMIT_MEMBERS)
 
 /* A ref that holds a log, here or there. */
 struct offer {
@@ -30,7 +31,9 @@ struct meeting {
 	struct exchange *exchange;
 	const char *remote;
 	struct repo *peer;
-	struct offers offers; /* what the remote has */
+	struct offers offers;        /* what the remote has */
+	const struct offer *strange; /* one of those that belong to no member */
+	size_t strange_count;
 };
 
 static int add_offer(void *context, const char *name, const git_oid *id, struct qosid_errbuf *err)
@@ -40,9 +43,7 @@ static int add_offer(void *context, const char *name, const git_oid *id, struct 
 	struct log log;
 
 	if (strlen(name) <= offers->prefix || log_parse(&log, name + offers->prefix, NULL) != 0)
-		return 0; /* other branches are none of our business */
-	if (offers->count >= OFFERS_MAX)
-		return qosid_error(err, QOSID_ERR_LIMIT, "more than %u logs", OFFERS_MAX);
+		return 0;                                 /* other branches are none of our business */
 	if ((offers->count & (offers->count - 1)) == 0) { /* full at powers of two */
 		items = realloc(offers->items, (offers->count == 0 ? 1 : offers->count * 2) * sizeof(*items));
 		if (items == NULL)
@@ -82,20 +83,34 @@ static int set_ref(struct repo *repo, const char *ref, const git_oid *id, struct
 	return repo_update_ref(repo, ref, rc == 0 ? &old : NULL, id, err);
 }
 
+/* How far this office has verified a log. */
+static int read_point(
+    const struct exchange *exchange, const struct log *log, struct log_point *out, struct qosid_errbuf *err)
+{
+	*out = exchange->roster_point;
+	return log->kind == LOG_ROSTER ? 0 : log_read_point(exchange->replica, log, out, err);
+}
+
 /* A remote that shows less of a log than it did at the last meeting. tip NULL: the log is gone. */
 static int note_rewind(
     struct meeting *meeting, const struct log *log, const git_oid *before, const git_oid *tip, struct qosid_errbuf *err)
 {
 	char was[GIT_OID_HEXSZ + 1], is[GIT_OID_HEXSZ + 1] = "gone";
 	struct qosid_errbuf fault = {0};
+	struct log_chain chain = {0};
+	enum log_relation relation;
 	struct log_point point;
 	int rc;
 
 	git_oid_tostr(was, sizeof(was), before);
 	if (tip != NULL)
 		git_oid_tostr(is, sizeof(is), tip);
-	if ((rc = log_read_point(meeting->exchange->replica, log, &point, err)) != 0)
+	if ((rc = read_point(meeting->exchange, log, &point, err)) != 0)
 		return rc;
+	rc = log_compare(meeting->exchange->repo, &point, before, &relation, &chain, NULL);
+	log_chain_free(&chain);
+	if (rc != 0 || (relation != LOG_SAME && relation != LOG_BEHIND))
+		return 0; /* what it showed then was never verified: that it is gone is no loss */
 	(void)qosid_error(&fault, QOSID_ERR_REFUSED,
 	    "%s was rewound at %s: it stood at %.12s at the last meeting and is %s%.12s now", log->name,
 	    meeting->remote, was, tip != NULL ? "at " : "", is);
@@ -133,35 +148,17 @@ static bool is_damage(int rc)
 	return rc == QOSID_ERR_CORRUPT || rc == QOSID_ERR_NOTFOUND || rc == QOSID_ERR_LIMIT || rc == QOSID_ERR_INVALID;
 }
 
-/* Copy what an offer holds. *tip is what there is to apply: the whole of it, or what came before the damage that
- * damage->code then tells of; *have is false when there is nothing. */
-static int fetch_offer(struct meeting *meeting, const struct offer *offer, git_oid *tip, bool *have,
-    struct qosid_errbuf *damage, struct qosid_errbuf *err)
+/* Note that what the remote holds after the last good change set cannot be read. */
+static int note_damage(
+    struct meeting *meeting, const struct offer *offer, const struct qosid_errbuf *fault, struct qosid_errbuf *err)
 {
-	struct exchange *exchange = meeting->exchange;
-	struct transfer_stats stats = {0};
-	char ref[LOG_REF_SIZE];
+	struct log_point point;
 	int rc;
 
-	*tip = offer->tip;
-	*have = true;
-	if ((rc = check_rewind(meeting, offer, err)) != 0)
+	if ((rc = read_point(meeting->exchange, &offer->log, &point, err)) != 0)
 		return rc;
-	log_format_remote(ref, &offer->log, meeting->remote);
-	if (repo_has(exchange->repo, &offer->tip))
-		return set_ref(exchange->repo, ref, &offer->tip, err);
-	rc = transfer_chain(meeting->peer, exchange->repo, &offer->tip, ref, &stats, damage);
-	exchange->report.commits_fetched += stats.commits;
-	exchange->report.bytes_fetched += stats.bytes;
-	if (rc == 0)
-		return set_ref(exchange->repo, ref, &offer->tip, err);
-	if (!is_damage(rc)) {
-		if (err != NULL)
-			*err = *damage;
-		return rc;
-	}
-	*have = stats.commits > 0 && repo_read_ref(exchange->repo, ref, tip, NULL) == 0;
-	return 0;
+	return exchange_note_finding(meeting->exchange, &offer->log, meeting->remote, point.sequence + 1, &offer->tip,
+	    "damage", true, fault, err);
 }
 
 static int apply_offer(struct meeting *meeting, const struct log *log, const git_oid *tip, struct qosid_errbuf *err)
@@ -171,19 +168,86 @@ static int apply_offer(struct meeting *meeting, const struct log *log, const git
 	return apply_log(meeting->exchange, log, tip, meeting->remote, err);
 }
 
-static int take_offer(struct meeting *meeting, const struct offer *offer, struct qosid_errbuf *err)
+/* A log that is being copied. */
+struct arrival {
+	struct meeting *meeting;
+	const struct log *log;
+};
+
+/* Verify and apply a batch as soon as it is here; after the first fault no more is copied. */
+static int apply_batch(void *context, const git_oid *complete, struct qosid_errbuf *err)
+{
+	struct arrival *arrival = context;
+	struct exchange *exchange = arrival->meeting->exchange;
+	size_t before = exchange->report.stopped + exchange->report.waiting;
+	int rc = apply_offer(arrival->meeting, arrival->log, complete, err);
+
+	return rc != 0 ? rc : exchange->report.stopped + exchange->report.waiting > before;
+}
+
+/* Copy what an offer holds. *tip is what there is to apply: the whole of it, or what came before the damage that
+ * damage->code then tells of; *have is false when there is nothing (more) to apply. */
+static int fetch_offer(struct meeting *meeting, const struct offer *offer, git_oid *tip, bool *have,
+    struct qosid_errbuf *damage, struct qosid_errbuf *err)
 {
 	struct exchange *exchange = meeting->exchange;
+	struct arrival arrival = {meeting, &offer->log};
+	struct transfer_watch watch = {apply_batch, &arrival};
+	struct transfer_stats stats = {0};
+	char ref[LOG_REF_SIZE];
+	bool whole = false;
+	int rc;
+
+	*tip = offer->tip;
+	*have = true;
+	if ((rc = check_rewind(meeting, offer, err)) != 0)
+		return rc;
+	log_format_remote(ref, &offer->log, meeting->remote);
+	if (repo_has(exchange->repo, &offer->tip))
+		return set_ref(exchange->repo, ref, &offer->tip, err);
+	rc = transfer_chain(meeting->peer, exchange->repo, &offer->tip, ref, &watch, &stats, &whole, damage);
+	exchange->report.commits_fetched += stats.commits;
+	exchange->report.bytes_fetched += stats.bytes;
+	if (rc == 0 && whole)
+		return set_ref(exchange->repo, ref, &offer->tip, err);
+	if (rc == 0) {
+		*have = false; /* the fault in the last batch has been noted */
+		return 0;
+	}
+	if (is_damage(rc) && access(repo_path(meeting->peer), F_OK) == 0) {
+		*have = repo_read_ref(exchange->repo, ref, tip, NULL) == 0;
+		return 0;
+	}
+	if (is_damage(rc))
+		return qosid_error(err, QOSID_ERR_OFFLINE, "%s went away in the middle", repo_path(meeting->peer));
+	if (err != NULL)
+		*err = *damage;
+	return rc;
+}
+
+/* Whether anybody may write a log of this name: no more of the others is copied than their names. */
+static bool is_expected(const struct exchange *exchange, const struct log *log)
+{
+	if (log->kind == LOG_ROSTER)
+		return strcmp(log->office, exchange->steward) == 0;
+	return roster_find_member(exchange->roster, -1, log->office) != NULL;
+}
+
+static int take_offer(struct meeting *meeting, const struct offer *offer, struct qosid_errbuf *err)
+{
 	struct qosid_errbuf fault = {0};
 	bool have = false;
 	git_oid tip;
 	int rc;
 
-	if (offer->log.kind != LOG_ROSTER && roster_find_member(exchange->roster, -1, offer->log.office) == NULL) {
-		(void)qosid_error(&fault, QOSID_ERR_REFUSED, "%s: %s is not a member of this space", offer->log.name,
-		    offer->log.office);
-		return exchange_note_finding(
-		    exchange, &offer->log, meeting->remote, 0, &offer->tip, "member", false, &fault, err);
+	if (offer->log.kind != LOG_ROSTER && roster_state_count(meeting->exchange->roster) == 0) {
+		meeting->exchange->report.waiting++;
+		return 0;
+	}
+	if (!is_expected(meeting->exchange, &offer->log)) {
+		if (meeting->strange_count++ == 0)
+			meeting->strange = offer;
+		return 0;
 	}
 	if ((rc = fetch_offer(meeting, offer, &tip, &have, &fault, err)) != 0 ||
 	    (have && (rc = apply_offer(meeting, &offer->log, &tip, err)) != 0))
@@ -191,24 +255,74 @@ static int take_offer(struct meeting *meeting, const struct offer *offer, struct
 	/* After the intact part has been applied, since that clears what was found about this log here. */
 	if (fault.code == 0)
 		return 0;
-	return exchange_note_finding(
-	    exchange, &offer->log, meeting->remote, 0, &offer->tip, "damage", true, &fault, err);
+	return note_damage(meeting, offer, &fault, err);
+}
+
+/* One finding for all logs there that belong to nobody: there may be thousands. */
+static int note_strangers(struct meeting *meeting, struct qosid_errbuf *err)
+{
+	struct qosid_errbuf fault = {0};
+
+	if (meeting->strange_count == 0)
+		return 0;
+	(void)qosid_error(&fault, QOSID_ERR_REFUSED, "%s holds %zu log%s that no member may write, such as %s",
+	    meeting->remote, meeting->strange_count, meeting->strange_count == 1 ? "" : "s",
+	    meeting->strange->log.name);
+	return exchange_note_finding(meeting->exchange, &meeting->strange->log, meeting->remote, 0,
+	    &meeting->strange->tip, "member", false, &fault, err);
 }
 
 /* Logs that the remote had at the last meeting and does not offer any more. */
 static int check_withdrawn(struct meeting *meeting, struct qosid_errbuf *err)
 {
 	struct offers before = {0};
-	char prefix[LOG_REF_SIZE];
+	char prefix[LOG_REF_SIZE], ref[LOG_REF_SIZE];
 	int rc;
 
 	(void)snprintf(prefix, sizeof(prefix), "refs/remotes/%s/", meeting->remote);
 	rc = list_offers(meeting->exchange->repo, prefix, &before, err);
 	for (size_t i = 0; rc == 0 && i < before.count; i++) {
-		if (find_offer(&meeting->offers, &before.items[i].log) == NULL)
-			rc = note_rewind(meeting, &before.items[i].log, &before.items[i].tip, NULL, err);
+		const struct offer *gone = &before.items[i];
+
+		if (find_offer(&meeting->offers, &gone->log) != NULL)
+			continue;
+		log_format_remote(ref, &gone->log, meeting->remote);
+		if ((rc = note_rewind(meeting, &gone->log, &gone->tip, NULL, err)) == 0)
+			rc = repo_delete_ref(meeting->exchange->repo, ref, &gone->tip, err);
 	}
 	free(before.items);
+	return rc;
+}
+
+/* A finding about what this remote offered. */
+struct stale {
+	const struct meeting *meeting;
+	struct log log;
+};
+
+static int find_stale(void *context, const struct replica_finding *finding, struct qosid_errbuf *err)
+{
+	struct stale *stale = context;
+	const char *at = strrchr(finding->log, '@');
+	char name[LOG_REF_SIZE];
+
+	(void)err;
+	if (at == NULL || strcmp(at + 1, stale->meeting->remote) != 0)
+		return 0;
+	(void)snprintf(name, sizeof(name), "%.*s", (int)(at - finding->log), finding->log);
+	return log_parse(&stale->log, name, NULL) == 0 && find_offer(&stale->meeting->offers, &stale->log) == NULL;
+}
+
+/* What was found about a log here is moot when the remote does not offer it any more. */
+static int clear_withdrawn(struct meeting *meeting, struct qosid_errbuf *err)
+{
+	struct stale stale = {.meeting = meeting};
+	int rc;
+
+	while ((rc = replica_visit_findings(meeting->exchange->replica, find_stale, &stale, err)) > 0) {
+		if ((rc = exchange_clear_findings(meeting->exchange, &stale.log, meeting->remote, err)) != 0)
+			break;
+	}
 	return rc;
 }
 
@@ -218,7 +332,7 @@ static int fetch_all(struct meeting *meeting, struct qosid_errbuf *err)
 	size_t done = 0;
 	int rc;
 
-	if ((rc = check_withdrawn(meeting, err)) != 0)
+	if ((rc = check_withdrawn(meeting, err)) != 0 || (rc = clear_withdrawn(meeting, err)) != 0)
 		return rc;
 	for (size_t k = 0; k < sizeof(order) / sizeof(order[0]); k++) {
 		for (size_t i = 0; i < meeting->offers.count; i++) {
@@ -229,7 +343,22 @@ static int fetch_all(struct meeting *meeting, struct qosid_errbuf *err)
 			exchange_report_progress(meeting->exchange, "fetch", ++done, meeting->offers.count);
 		}
 	}
-	return 0;
+	return note_strangers(meeting, err);
+}
+
+/* Take in what this office holds already: after a restored replica its repository knows more than the replica does, and
+ * must not be set back by a remote that knows less. */
+static int take_over(struct exchange *exchange, struct qosid_errbuf *err)
+{
+	struct offers held = {0};
+	int rc = list_offers(exchange->repo, "refs/qosid/verified/", &held, err);
+
+	for (size_t i = 0; rc == 0 && i < held.count; i++) {
+		if (held.items[i].log.kind != LOG_ROSTER)
+			rc = apply_log(exchange, &held.items[i].log, &held.items[i].tip, EXCHANGE_OWN_REPOSITORY, err);
+	}
+	free(held.items);
+	return rc;
 }
 
 /* Bring one log of ours to the remote, when the remote's tip is an ancestor of ours (or it has none). */
@@ -239,6 +368,7 @@ static int push_log(struct meeting *meeting, const struct offer *ours, struct qo
 	const struct offer *theirs = find_offer(&meeting->offers, &ours->log);
 	struct log_point point = {.sequence = 1, .commit = ours->tip};
 	struct transfer_stats stats = {0};
+	struct qosid_errbuf fault = {0};
 	struct log_chain chain = {0};
 	enum log_relation relation;
 	char ref[LOG_REF_SIZE];
@@ -250,16 +380,21 @@ static int push_log(struct meeting *meeting, const struct offer *ours, struct qo
 		rc = log_compare(repo, &point, &theirs->tip, &relation, &chain, err);
 		log_chain_free(&chain);
 		if (rc != 0 || relation != LOG_BEHIND)
-			return rc == QOSID_ERR_CORRUPT ? 0 : rc; /* the damage was reported when it was applied */
+			return is_damage(rc) ? 0 : rc; /* it was reported when it was applied */
 	}
-	if ((rc = transfer_chain(repo, meeting->peer, &ours->tip, NULL, &stats, err)) != 0)
+	if ((rc = transfer_chain(repo, meeting->peer, &ours->tip, NULL, NULL, &stats, NULL, err)) != 0)
 		return rc;
 	log_format_head(ref, &ours->log);
-	rc = repo_update_ref(meeting->peer, ref, theirs != NULL ? &theirs->tip : NULL, &ours->tip, err);
+	rc = repo_update_ref(meeting->peer, ref, theirs != NULL ? &theirs->tip : NULL, &ours->tip, &fault);
 	if (rc == QOSID_ERR_CONFLICT) /* somebody else was quicker; the next meeting sees what they brought */
 		return 0;
-	if (rc != 0)
+	if (rc == QOSID_ERR_CORRUPT || rc == QOSID_ERR_INVALID) /* what stands there is no ref of a log */
+		return note_damage(meeting, ours, &fault, err);
+	if (rc != 0) {
+		if (err != NULL)
+			*err = fault;
 		return rc;
+	}
 	meeting->exchange->report.logs_pushed++;
 	meeting->exchange->report.commits_pushed += stats.commits;
 	meeting->exchange->report.bytes_pushed += stats.bytes;
@@ -267,18 +402,21 @@ static int push_log(struct meeting *meeting, const struct offer *ours, struct qo
 	return set_ref(repo, ref, &ours->tip, err);
 }
 
+/* A log whose copy here is damaged must not keep the others from being carried: its failure is returned at the end. */
 static int push_all(struct meeting *meeting, struct qosid_errbuf *err)
 {
 	struct offers ours = {0};
-	int rc;
+	int rc, failed = 0;
 
 	if ((rc = list_offers(meeting->exchange->repo, "refs/heads/", &ours, err)) != 0 ||
 	    (rc = list_offers(meeting->exchange->repo, "refs/qosid/verified/", &ours, err)) != 0)
 		goto out;
-	for (size_t i = 0; rc == 0 && i < ours.count; i++) {
-		rc = push_log(meeting, &ours.items[i], err);
+	for (size_t i = 0; (rc == 0 || is_damage(rc)) && i < ours.count; i++) {
+		rc = push_log(meeting, &ours.items[i], failed == 0 ? err : NULL);
+		failed = failed == 0 ? rc : failed;
 		exchange_report_progress(meeting->exchange, "push", i + 1, ours.count);
 	}
+	rc = failed;
 out:
 	free(ours.items);
 	return rc;
@@ -305,11 +443,13 @@ int exchange_meet(struct exchange *exchange, const char *remote, const char *pat
 	struct meeting meeting = {.exchange = exchange, .remote = remote};
 	int rc;
 
-	if ((rc = repo_open(&meeting.peer, path, false, err)) != 0 ||
+	if ((rc = repo_open(&meeting.peer, path, false, err)) != 0 || (rc = take_over(exchange, err)) != 0 ||
 	    (rc = list_offers(meeting.peer, "refs/heads/", &meeting.offers, err)) != 0 ||
 	    (rc = fetch_all(&meeting, err)) != 0 || (rc = publish(&meeting, err)) != 0 ||
-	    (rc = push_all(&meeting, err)) != 0 || (rc = repo_repack_loose(meeting.peer, EXCHANGE_LOOSE_MAX, err)) != 0)
+	    (rc = push_all(&meeting, err)) != 0)
 		(void)qosid_error_within(err, "remote %s", remote);
+	else /* only tidiness, and all has been said about damage */
+		(void)repo_repack_loose(meeting.peer, EXCHANGE_LOOSE_MAX, NULL);
 	free(meeting.offers.items);
 	repo_free(meeting.peer);
 	return rc;

@@ -1,42 +1,28 @@
 /*
  * Git packs written directly (pack.h). Objects stream to a temporary file as they come; the count in the header, which
  * the trailing SHA-1 covers, is only known at the end, so the finished file is read once more to hash it.
- *
- * A temporary file belongs to a living writer as long as that holds an flock on it. The kernel drops the lock with the
- * process, so whoever can take the lock knows that the file is nobody's.
  */
 #define ZLIB_CONST
 #include "sync/exchange/pack.h"
 
-#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #include "crypto/buf.h"
+#include "sync/exchange/newfile.h"
 #include "sync/exchange/oidmap.h"
 
 #define PACK_BUFFER_BYTES (256u << 10)
 #define PACK_PROBE_BYTES 4096u
 #define PACK_HEADER_BYTES 12
-#define PACK_TEMPORARY "tmp_qosid_"
-
-/* A file that has no name for others yet. */
-struct temporary {
-	int fd;
-	char *path; /* NULL: not there, or renamed */
-};
 
 struct pack_entry {
 	uint64_t offset;
@@ -47,7 +33,8 @@ enum { DEFLATE_STORE, DEFLATE_FAST, DEFLATE_DEFAULT, DEFLATE_COUNT };
 
 struct pack_writer {
 	char *directory;
-	struct temporary pack;
+	struct sharing sharing;
+	struct newfile pack;
 	uint8_t *buffer; /* what is not in the file yet */
 	size_t used;
 	uint64_t offset; /* of the next byte, buffered ones included */
@@ -59,135 +46,10 @@ struct pack_writer {
 	bool failed; /* the file holds half an object: never to be finished */
 };
 
-/* ---- files ---- */
-
-static void temporary_remove(struct temporary *temporary)
-{
-	if (temporary->path != NULL) {
-		(void)unlink(temporary->path); /* the next writer removes it otherwise */
-		free(temporary->path);
-		temporary->path = NULL;
-	}
-	if (temporary->fd >= 0)
-		(void)close(temporary->fd); /* what matters was fsync'd before */
-	temporary->fd = -1;
-}
-
-static int temporary_create(struct temporary *temporary, const char *directory, struct qosid_errbuf *err)
-{
-	struct stat status;
-	int rc = 0;
-
-	temporary->fd = -1;
-	/* Between creation and lock another writer may take the file for abandoned and unlink it; then once more. */
-	do {
-		temporary_remove(temporary);
-		if (asprintf(&temporary->path, "%s/" PACK_TEMPORARY "XXXXXX", directory) < 0) {
-			temporary->path = NULL;
-			return qosid_error(err, QOSID_ERR_NOMEM, "out of memory for a file name");
-		}
-		temporary->fd = mkostemp(temporary->path, O_CLOEXEC);
-		if (temporary->fd < 0) {
-			rc = qosid_error_errno(err, errno, "cannot create a file in %s", directory);
-			free(temporary->path);
-			temporary->path = NULL;
-			return rc;
-		}
-		/* A file system without locks has no abandoned files removed either: the same call fails there. */
-		(void)flock(temporary->fd, LOCK_EX);
-		if (fstat(temporary->fd, &status) != 0) {
-			rc = qosid_error_errno(err, errno, "cannot look at %s", temporary->path);
-			temporary_remove(temporary);
-			return rc;
-		}
-	} while (status.st_nlink == 0);
-	return 0;
-}
-
-static int write_whole(int fd, const void *data, size_t len, const char *path, struct qosid_errbuf *err)
-{
-	const uint8_t *at = data;
-
-	while (len > 0) {
-		ssize_t written = write(fd, at, len);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0)
-			return qosid_error_errno(err, errno, "cannot write %s", path);
-		at += written;
-		len -= (size_t)written;
-	}
-	return 0;
-}
-
-/* Put the finished file on disk, under no name yet. */
-static int temporary_seal(const struct temporary *temporary, struct qosid_errbuf *err)
-{
-	if (fchmod(temporary->fd, 0444) != 0 && errno != EPERM && errno != ENOTSUP) /* a FAT stick has no modes */
-		return qosid_error_errno(err, errno, "cannot make %s read-only", temporary->path);
-	if (fsync(temporary->fd) != 0)
-		return qosid_error_errno(err, errno, "cannot flush %s to disk", temporary->path);
-	return 0;
-}
-
-static int temporary_rename(
-    struct temporary *temporary, const char *directory, const char *name, const char *suffix, struct qosid_errbuf *err)
-{
-	char *path;
-	int rc = 0;
-
-	if (asprintf(&path, "%s/pack-%s%s", directory, name, suffix) < 0)
-		return qosid_error(err, QOSID_ERR_NOMEM, "out of memory for a file name");
-	if (rename(temporary->path, path) != 0) {
-		rc = qosid_error_errno(err, errno, "cannot rename %s to %s", temporary->path, path);
-	} else {
-		free(temporary->path);
-		temporary->path = NULL;
-	}
-	free(path);
-	return rc;
-}
-
-static int directory_fsync(const char *directory, struct qosid_errbuf *err)
-{
-	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = 0;
-
-	if (fd < 0)
-		return qosid_error_errno(err, errno, "cannot open folder %s", directory);
-	if (fsync(fd) != 0 && errno != EINVAL) /* EINVAL: a file system that cannot, such as some network shares */
-		rc = qosid_error_errno(err, errno, "cannot flush folder %s to disk", directory);
-	(void)close(fd); /* opened for reading */
-	return rc;
-}
-
-/* Remove what writers left behind that were killed. Best effort: it is only space. */
-static void directory_clean(const char *directory)
-{
-	DIR *dir = opendir(directory);
-	const struct dirent *entry;
-
-	if (dir == NULL)
-		return;
-	while ((entry = readdir(dir)) != NULL) {
-		int fd;
-
-		if (strncmp(entry->d_name, PACK_TEMPORARY, strlen(PACK_TEMPORARY)) != 0)
-			continue;
-		fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
-		if (fd < 0)
-			continue;
-		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-			(void)unlinkat(dirfd(dir), entry->d_name, 0);
-		(void)close(fd);
-	}
-	(void)closedir(dir);
-}
-
 /* ---- writing ---- */
 
-int pack_writer_open(struct pack_writer **out, const char *directory, struct qosid_errbuf *err)
+int pack_writer_open(
+    struct pack_writer **out, const char *directory, const struct sharing *sharing, struct qosid_errbuf *err)
 {
 	/* Version 2; the count is filled in by pack_writer_finish(). */
 	static const uint8_t header[PACK_HEADER_BYTES] = {'P', 'A', 'C', 'K', 0, 0, 0, 2};
@@ -198,14 +60,15 @@ int pack_writer_open(struct pack_writer **out, const char *directory, struct qos
 	if (writer == NULL)
 		return qosid_error(err, QOSID_ERR_NOMEM, "out of memory for a pack");
 	writer->pack.fd = -1;
+	writer->sharing = *sharing;
 	writer->directory = strdup(directory);
 	writer->buffer = malloc(PACK_BUFFER_BYTES);
 	if (writer->directory == NULL || writer->buffer == NULL) {
 		rc = qosid_error(err, QOSID_ERR_NOMEM, "out of memory for a pack");
 		goto fail;
 	}
-	directory_clean(directory);
-	rc = temporary_create(&writer->pack, directory, err);
+	newfile_clean(directory);
+	rc = newfile_create(&writer->pack, directory, err);
 	if (rc != 0)
 		goto fail;
 	memcpy(writer->buffer, header, sizeof(header));
@@ -223,7 +86,7 @@ static int writer_drain(struct pack_writer *writer, struct qosid_errbuf *err)
 	size_t used = writer->used;
 
 	writer->used = 0;
-	return write_whole(writer->pack.fd, writer->buffer, used, writer->pack.path, err);
+	return newfile_write(&writer->pack, writer->buffer, used, err);
 }
 
 /* A stream of this kind, ready for a new object; NULL when there is no memory for one. */
@@ -509,15 +372,28 @@ static int writer_complete(struct pack_writer *writer, uint8_t hash[GIT_OID_RAWS
 		return qosid_error_errno(err, errno, "cannot write %s", writer->pack.path);
 	rc = writer_hash(writer, hash, err);
 	if (rc == 0)
-		rc = write_whole(writer->pack.fd, hash, GIT_OID_RAWSZ, writer->pack.path, err);
+		rc = newfile_write(&writer->pack, hash, GIT_OID_RAWSZ, err);
 	if (rc == 0)
-		rc = temporary_seal(&writer->pack, err);
+		rc = newfile_seal(&writer->pack, &writer->sharing, SHARING_READ_ONLY, err);
+	return rc;
+}
+
+static int writer_name(const struct pack_writer *writer, struct newfile *file, const char *hash, const char *suffix,
+    struct qosid_errbuf *err)
+{
+	char *path;
+	int rc;
+
+	if (asprintf(&path, "%s/pack-%s%s", writer->directory, hash, suffix) < 0)
+		return qosid_error(err, QOSID_ERR_NOMEM, "out of memory for a file name");
+	rc = newfile_rename(file, path, err);
+	free(path);
 	return rc;
 }
 
 int pack_writer_finish(struct pack_writer *writer, struct qosid_errbuf *err)
 {
-	struct temporary index = {.fd = -1};
+	struct newfile index = {.fd = -1};
 	struct qosid_buf bytes = {0};
 	git_oid hash;
 	char name[GIT_OID_HEXSZ + 1];
@@ -527,27 +403,27 @@ int pack_writer_finish(struct pack_writer *writer, struct qosid_errbuf *err)
 		return qosid_error(err, QOSID_ERR_FAILED, "the pack in %s has failed before", writer->directory);
 	writer->failed = true; /* finished or broken: nothing more may be added */
 	if (writer->ids.count == 0) {
-		temporary_remove(&writer->pack);
+		newfile_remove(&writer->pack);
 		return 0;
 	}
 	rc = writer_complete(writer, hash.id, err);
 	if (rc == 0)
 		rc = writer_format_index(writer, hash.id, &bytes, err);
 	if (rc == 0)
-		rc = temporary_create(&index, writer->directory, err);
+		rc = newfile_create(&index, writer->directory, err);
 	if (rc == 0)
-		rc = write_whole(index.fd, bytes.data, bytes.len, index.path, err);
+		rc = newfile_write(&index, bytes.data, bytes.len, err);
 	if (rc == 0)
-		rc = temporary_seal(&index, err);
+		rc = newfile_seal(&index, &writer->sharing, SHARING_READ_ONLY, err);
 	/* Git sees a pack when its index appears, so that comes last. */
 	git_oid_tostr(name, sizeof(name), &hash);
 	if (rc == 0)
-		rc = temporary_rename(&writer->pack, writer->directory, name, ".pack", err);
+		rc = writer_name(writer, &writer->pack, name, ".pack", err);
 	if (rc == 0)
-		rc = temporary_rename(&index, writer->directory, name, ".idx", err);
+		rc = writer_name(writer, &index, name, ".idx", err);
 	if (rc == 0)
-		rc = directory_fsync(writer->directory, err);
-	temporary_remove(&index);
+		rc = newfile_fsync_folder(writer->directory, err);
+	newfile_remove(&index);
 	qosid_buf_free(&bytes);
 	return rc;
 }
@@ -556,7 +432,7 @@ void pack_writer_free(struct pack_writer *writer)
 {
 	if (writer == NULL)
 		return;
-	temporary_remove(&writer->pack);
+	newfile_remove(&writer->pack);
 	for (int kind = 0; kind < DEFLATE_COUNT; kind++) {
 		if (writer->deflate_ready[kind])
 			(void)deflateEnd(&writer->deflate[kind]); /* Z_DATA_ERROR says that data was left, as known */

@@ -12,11 +12,13 @@
 #include <git2.h>
 
 #include "crypto/error.h"
+#include "sync/exchange/newfile.h"
 
 struct pack_writer;
 
-/* directory is the repository's objects/pack. */
-int pack_writer_open(struct pack_writer **out, const char *directory, struct qosid_errbuf *err);
+/* directory is the repository's objects/pack. The files will be open for reading to those of sharing. */
+int pack_writer_open(
+    struct pack_writer **out, const char *directory, const struct sharing *sharing, struct qosid_errbuf *err);
 
 /* Add an object; *id (may be NULL) is its SHA-1. Blobs are stored uncompressed inside zlib when they do not shrink. */
 int pack_writer_add(

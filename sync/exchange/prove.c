@@ -7,6 +7,7 @@
  * be in the replica. What does not hold is visited as a finding; the other logs go on.
  */
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,7 +22,9 @@ struct proof {
 	finding_fn visit;
 	void *context;
 	size_t sets;
-	struct replica_record record; /* scratch of find_line() */
+	struct replica_record record;  /* scratch of find_line() */
+	crypto_generichash_state hash; /* of the attachment whose parts are being read */
+	int64_t part;                  /* the last one of it; 0: between attachments */
 };
 
 static int tell(struct proof *proof, const struct log *log, int64_t sequence, const git_oid *evidence,
@@ -43,20 +46,62 @@ static int tell(struct proof *proof, const struct log *log, int64_t sequence, co
 static int find_line(void *context, const struct changeset_line *line, struct qosid_errbuf *err)
 {
 	struct proof *proof = context;
+	const struct revision *rev = &line->document->rev;
 	const char *id = (const char *)line->document->id.data;
 	int rc;
 
+	replica_record_free(&proof->record); /* a document that is absent leaves it as it was */
 	rc = replica_read_document(proof->exchange->replica, id, NULL, &proof->record, NULL);
 	if (rc != 0 && rc != QOSID_ERR_NOTFOUND)
 		return qosid_error(err, rc, "the replica cannot be read");
-	if (rc == QOSID_ERR_NOTFOUND && proof->record.tree == NULL)
+	if (proof->record.tree == NULL)
 		return qosid_error(err, QOSID_ERR_CORRUPT, "document %s is not in the replica", id);
 	/* An ancestor that revs_limit has cut off is gone by rule, and older than all that is left. */
-	if (revtree_find(proof->record.tree, &line->document->rev, NULL) == REVTREE_ABSENT &&
-	    line->document->rev.generation + LIMIT_REVISIONS > proof->record.rev.generation)
+	if (revtree_find(proof->record.tree, rev, NULL) == REVTREE_ABSENT &&
+	    rev->generation + LIMIT_REVISIONS > proof->record.rev.generation)
 		return qosid_error(err, QOSID_ERR_CORRUPT,
-		    "revision %" PRIu32 "-%s of document %s is not in the replica", line->document->rev.generation,
-		    line->document->rev.hash, id);
+		    "revision %" PRIu32 "-%s of document %s is not in the replica", rev->generation, rev->hash, id);
+	return 0;
+}
+
+/* ---- attachments in a files log: each part in turn into one hash ---- */
+
+static int hash_part(void *context, const void *data, size_t len, struct qosid_errbuf *err)
+{
+	struct proof *proof = context;
+
+	(void)err;
+	(void)crypto_generichash_update(&proof->hash, data, len); /* cannot fail */
+	return 0;
+}
+
+static int prove_part(struct proof *proof, const struct commit *commit, const struct qosid_buf *payload,
+    const struct age_key *key, struct qosid_errbuf *fault)
+{
+	struct age_unlock unlock = {&key, 1, NULL, 0};
+	struct qosid_sink sink = {hash_part, proof};
+	struct age_decryptor *decryptor = NULL;
+	uint8_t digest[DIGEST_BYTES];
+	char text[DIGEST_TEXT_SIZE];
+	int rc;
+
+	if (commit->file_part != proof->part + 1)
+		return qosid_error(fault, QOSID_ERR_REFUSED,
+		    "part %" PRId64 " of an attachment where part %" PRId64 " must follow", commit->file_part,
+		    proof->part + 1);
+	if (commit->file_part == 1)
+		(void)crypto_generichash_init(&proof->hash, NULL, 0, DIGEST_BYTES); /* cannot fail */
+	if ((rc = age_decryptor_open(&decryptor, &unlock, &sink, fault)) == 0 &&
+	    (rc = age_decryptor_write(decryptor, payload->data, payload->len, fault)) == 0)
+		rc = age_decryptor_finish(decryptor, fault);
+	age_decryptor_free(decryptor);
+	proof->part = commit->file_part < commit->file_parts ? commit->file_part : 0;
+	if (rc != 0 || proof->part != 0)
+		return rc;
+	(void)crypto_generichash_final(&proof->hash, digest, sizeof(digest)); /* cannot fail */
+	digest_format(text, digest);
+	if (strcmp(text, commit->file_digest) != 0)
+		return qosid_error(fault, QOSID_ERR_REFUSED, "an attachment is not what Qosid-File says");
 	return 0;
 }
 
@@ -68,32 +113,56 @@ static int prove_payload(struct proof *proof, const struct log *log, const struc
 	const struct age_key *key;
 	int rc;
 
-	if (!proof->decrypt || log->kind != LOG_OFFICE)
+	if (!proof->decrypt)
 		return 0;
 	*cause = "epoch";
 	if ((rc = keyring_find(exchange, commit->epoch, &key, fault)) != 0)
 		return rc;
 	*cause = "payload";
-	rc = changeset_decode(payload->data, payload->len, &header, key, find_line, proof, fault);
+	rc = log->kind == LOG_FILES
+		 ? prove_part(proof, commit, payload, key, fault)
+		 : changeset_decode(payload->data, payload->len, &header, key, find_line, proof, fault);
 	if (rc != 0)
 		(void)qosid_error_within(fault, "%s change set %" PRId64, log->name, commit->sequence);
 	return rc;
 }
 
-static int prove_log(struct proof *proof, const struct log *log, const git_oid *tip, struct qosid_errbuf *err)
+/* What the replica has applied must be a part of what the repository holds. */
+static int check_applied(struct proof *proof, const struct log *log, const struct log_chain *chain,
+    const struct log_point *applied, struct qosid_errbuf *err)
+{
+	struct qosid_errbuf fault = {0};
+
+	if (applied->sequence == 0)
+		return 0;
+	if ((uint64_t)applied->sequence > chain->count)
+		(void)qosid_error(&fault, QOSID_ERR_CORRUPT,
+		    "the replica has applied %" PRId64 " change sets but the repository holds %zu", applied->sequence,
+		    chain->count);
+	else if (!git_oid_equal(&chain->ids[applied->sequence - 1], &applied->commit))
+		(void)qosid_error(&fault, QOSID_ERR_CORRUPT, "the replica has applied another history than this");
+	else
+		return 0;
+	return tell(proof, log, applied->sequence, &applied->commit, "position", &fault, err);
+}
+
+static int prove_log(struct proof *proof, const struct log *log, const git_oid *tip, const struct log_point *applied,
+    struct qosid_errbuf *err)
 {
 	struct exchange *exchange = proof->exchange;
 	struct log_rules rules = {exchange->space, exchange->roster, exchange->root};
-	struct log_point point = {0}, applied = {0};
-	struct qosid_buf payload = {0};
 	struct qosid_errbuf fault = {0};
+	struct qosid_buf payload = {0};
+	struct log_point point = {0};
 	struct log_chain chain = {0};
 	enum log_relation relation;
 	const char *cause = "damage";
 	size_t i = 0;
-	int rc;
+	int rc = 0;
 
-	rc = log_compare(exchange->repo, &point, tip, &relation, &chain, &fault);
+	proof->part = 0;
+	if (tip != NULL)
+		rc = log_compare(exchange->repo, &point, tip, &relation, &chain, &fault);
 	for (; rc == 0 && i < chain.count; i++) {
 		struct commit commit = {0};
 
@@ -108,32 +177,32 @@ static int prove_log(struct proof *proof, const struct log *log, const git_oid *
 		exchange_report_progress(exchange, "verify", i + 1, chain.count);
 	}
 	if (rc != 0)
-		rc = tell(proof, log, point.sequence + 1, i < chain.count ? &chain.ids[i] : tip, cause, &fault, err);
-	else if ((rc = log_read_point(exchange->replica, log, &applied, err)) == 0 && log->kind != LOG_FILES &&
-		 applied.sequence > point.sequence) {
-		(void)qosid_error(&fault, QOSID_ERR_CORRUPT,
-		    "the replica has applied %" PRId64 " change sets but the repository holds %" PRId64,
-		    applied.sequence, point.sequence);
-		rc = tell(proof, log, point.sequence + 1, tip, "position", &fault, err);
-	}
+		rc = tell(proof, log, (int64_t)i + 1, i < chain.count ? &chain.ids[i] : tip, cause, &fault, err);
+	else
+		rc = check_applied(proof, log, &chain, applied, err);
 	qosid_buf_free(&payload);
 	log_chain_free(&chain);
 	return rc;
 }
 
-static int visit_ref(void *context, const char *name, const git_oid *id, struct qosid_errbuf *err)
+/* A member's log, whether it is there or not: one that has gone, while the replica knows of it, is a finding. */
+static int prove_member(struct proof *proof, enum log_kind kind, const char *office, struct qosid_errbuf *err)
 {
-	static const char *const prefixes[] = {"refs/heads/", "refs/qosid/verified/"};
+	struct exchange *exchange = proof->exchange;
+	struct log_point applied;
+	char ref[LOG_REF_SIZE];
 	struct log log;
+	git_oid tip;
+	int rc;
 
-	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
-		size_t len = strlen(prefixes[i]);
-
-		if (strncmp(name, prefixes[i], len) == 0 && log_parse(&log, name + len, NULL) == 0 &&
-		    log.kind != LOG_ROSTER)
-			return prove_log(context, &log, id, err);
-	}
-	return 0;
+	log_init(&log, kind, office);
+	log_format_tip(ref, &log, exchange->office);
+	if ((rc = log_read_point(exchange->replica, &log, &applied, err)) != 0)
+		return rc;
+	rc = repo_read_ref(exchange->repo, ref, &tip, err);
+	if (rc != 0 && rc != QOSID_ERR_NOTFOUND)
+		return rc;
+	return prove_log(proof, &log, rc == 0 ? &tip : NULL, &applied, err);
 }
 
 int exchange_prove(
@@ -141,7 +210,8 @@ int exchange_prove(
 {
 	/* The same office with a roster of its own: nothing that was verified before is taken over. */
 	struct exchange fresh = *exchange;
-	struct proof proof = {.exchange = &fresh, .decrypt = decrypt, .visit = visit, .context = context};
+	struct proof proof = {.exchange = &fresh, .visit = visit, .context = context};
+	const struct roster_member *me;
 	struct qosid_errbuf fault = {0};
 	struct log roster_log;
 	int rc;
@@ -154,8 +224,14 @@ int exchange_prove(
 	if ((rc = exchange_load(&fresh, &fault)) != 0)
 		rc = tell(&proof, &roster_log, fresh.roster_point.sequence + 1, NULL, "roster", &fault, err);
 	proof.sets = (size_t)fresh.roster_point.sequence;
-	if (rc == 0 && (rc = repo_visit_refs(fresh.repo, "refs/heads/", visit_ref, &proof, err)) == 0)
-		rc = repo_visit_refs(fresh.repo, "refs/qosid/verified/", visit_ref, &proof, err);
+	me = roster_find_member(fresh.roster, -1, exchange->office);
+	proof.decrypt = decrypt && me != NULL && roster_is_entitled(me->roles);
+	for (size_t i = 0; rc == 0 && i < roster_member_count(fresh.roster, -1); i++) {
+		const char *office = roster_member_at(fresh.roster, -1, i)->office;
+
+		if ((rc = prove_member(&proof, LOG_OFFICE, office, err)) == 0)
+			rc = prove_member(&proof, LOG_FILES, office, err);
+	}
 	*sets = proof.sets;
 	replica_record_free(&proof.record);
 	roster_free(fresh.roster);

@@ -62,7 +62,8 @@ static int refuse_fork(void *context, const struct replica_finding *finding, str
 {
 	const struct round *round = context;
 
-	if (!finding->stops || strcmp(finding->log, round->office.name) != 0)
+	if (!finding->stops ||
+	    (strcmp(finding->log, round->office.name) != 0 && strcmp(finding->log, round->files.name) != 0))
 		return 0;
 	(void)qosid_error(err, QOSID_ERR_REFUSED, "this office's log has two histories: %s", finding->detail);
 	qosid_error_hint(err, "its key is in use in two places; see the admin guide");

@@ -1,27 +1,26 @@
 /*
  * A bare git repository as Qosid uses it (repo.h): opening, capped reads, the queue of writes.
  *
- * The repository may be another office's, on a stick, with a configuration that a stranger wrote. Nothing of that is
- * used: libgit2 runs no hooks and no programs, and after opening the configuration is replaced by an empty one, so that
- * neither the folder's nor the user's settings change what is read or written.
+ * The repository may be another office's, on a stick, prepared by a stranger. Of libgit2 only the databases of objects
+ * are used, so no hooks or programs run, and neither the folder's nor the user's settings change what is read or
+ * written.
  */
 #include "sync/exchange/repo.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <git2/odb_backend.h>
-#include <git2/sys/repository.h>
+#include <git2/sys/alloc.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "sync/exchange/pack.h"
 #include "sync/exchange/repo_internal.h"
+#include "sync/limits.h"
 
 #define REPO_QUEUE_BYTES ((size_t)8 << 20) /* more is flushed at once */
 #define REPO_LOOSE_OBJECTS 8u              /* up to so many, and so large, go loose */
@@ -45,97 +44,105 @@ int repo_failure(struct qosid_errbuf *err, int code, const char *fmt, ...)
 
 int repo_file(const struct repo *repo, struct qosid_buf *out, const char *name, struct qosid_errbuf *err)
 {
-	return qosid_buf_append_format(out, err, "%s%s", git_repository_path(repo->git), name);
+	return qosid_buf_append_format(out, err, "%s/%s", repo->folder, name);
 }
 
 /* ---- opening ---- */
 
+/* A small object can be a delta on one of gigabytes, which libgit2 would inflate whole. It gets no more memory at once
+ * than the largest object takes that may be read. */
+#define ALLOCATION_MAX ((size_t)LIMIT_CHANGESET_BYTES + (1u << 20))
+
+static void *capped_realloc(void *old, size_t len, const char *file, int line)
+{
+	void *made = NULL;
+
+	(void)file;
+	(void)line;
+	if (len > ALLOCATION_MAX) {
+		git_error_set_str(GIT_ERROR_NOMEMORY, "it takes more memory than an object may");
+		return NULL;
+	}
+	made = realloc(old, len > 0 ? len : 1);
+	if (made == NULL)
+		git_error_set_oom();
+	return made;
+}
+
+static void *capped_malloc(size_t len, const char *file, int line)
+{
+	return capped_realloc(NULL, len, file, line);
+}
+
+static void *capped_reallocarray(void *old, size_t count, size_t len, const char *file, int line)
+{
+	size_t bytes = len == 0 || count <= ALLOCATION_MAX / len ? count * len : SIZE_MAX;
+
+	return capped_realloc(old, bytes, file, line);
+}
+
+static void *capped_mallocarray(size_t count, size_t len, const char *file, int line)
+{
+	return capped_reallocarray(NULL, count, len, file, line);
+}
+
+static void *capped_calloc(size_t count, size_t len, const char *file, int line)
+{
+	void *made = capped_mallocarray(count, len, file, line);
+
+	return made != NULL ? memset(made, 0, count * len) : NULL;
+}
+
+static char *capped_substrdup(const char *text, size_t len, const char *file, int line)
+{
+	char *made = capped_malloc(len < SIZE_MAX ? len + 1 : len, file, line);
+
+	if (made != NULL) {
+		memcpy(made, text, len);
+		made[len] = '\0';
+	}
+	return made;
+}
+
+static char *capped_strndup(const char *text, size_t len, const char *file, int line)
+{
+	return capped_substrdup(text, strnlen(text, len), file, line);
+}
+
+static char *capped_strdup(const char *text, const char *file, int line)
+{
+	return capped_substrdup(text, strlen(text), file, line);
+}
+
 /* These settings are the process's, not a repository's. */
 static void set_options(void)
 {
-	/* Loose objects and refs are on disk when a write returns. */
-	(void)git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 1);
-	/* A stick's files often belong to another user. The check protects from settings and hooks of such a
-	 * repository; neither is used here. */
-	(void)git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
+	/* What was allocated before is the C library's too, so the two mix. libgit2 keeps the structure's contents. */
+	git_allocator capped = {.gmalloc = capped_malloc,
+	    .gcalloc = capped_calloc,
+	    .gstrdup = capped_strdup,
+	    .gstrndup = capped_strndup,
+	    .gsubstrdup = capped_substrdup,
+	    .grealloc = capped_realloc,
+	    .greallocarray = capped_reallocarray,
+	    .gmallocarray = capped_mallocarray,
+	    .gfree = free};
+
+	(void)git_libgit2_opts(GIT_OPT_SET_ALLOCATOR, &capped);
 	/* The default, but everything rests on it. */
 	(void)git_libgit2_opts(GIT_OPT_ENABLE_STRICT_HASH_VERIFICATION, 1);
-	/* repo_update_ref() looks itself whether the object is there: libgit2 would read a loose one. */
-	(void)git_libgit2_opts(GIT_OPT_ENABLE_STRICT_OBJECT_CREATION, 0);
 	/* Each object is read about once, and damage must show each time. */
 	(void)git_libgit2_opts(GIT_OPT_ENABLE_CACHING, 0);
 }
 
-/* Whether nothing but a repository that was being made is in the folder. */
-static bool folder_is_free(const char *path)
-{
-	static const char *const made[] = {
-	    ".", "..", "HEAD", "config", "description", "hooks", "info", "objects", "refs"};
-	DIR *dir = opendir(path);
-	const struct dirent *entry;
-	bool is_free = true;
-
-	if (dir == NULL)
-		return true;
-	while (is_free && (entry = readdir(dir)) != NULL) {
-		is_free = false;
-		for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++)
-			is_free = is_free || strcmp(entry->d_name, made[i]) == 0;
-	}
-	(void)closedir(dir);
-	return is_free;
-}
-
-static int fsync_file(const struct repo *repo, const char *name, struct qosid_errbuf *err)
+static int fsync_folder(const struct repo *repo, const char *name, struct qosid_errbuf *err)
 {
 	struct qosid_buf path = {0};
 	int rc = repo_file(repo, &path, name, err);
-	int fd;
 
-	if (rc != 0)
-		return rc;
-	fd = open((const char *)path.data, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL))
-		rc = qosid_error_errno(err, errno, "cannot flush %s to disk", (const char *)path.data);
-	if (fd >= 0)
-		(void)close(fd);
+	if (rc == 0)
+		rc = newfile_fsync_folder((const char *)path.data, err);
 	qosid_buf_free(&path);
-	return rc;
-}
-
-static int set_config(git_repository *git)
-{
-	git_config *config = NULL;
-	int status = git_repository_config(&config, git);
-
-	if (status == 0)
-		status = git_config_set_string(config, "core.fsync", "objects,reference");
-	if (status == 0)
-		status = git_config_set_int32(config, "gc.auto", 0);
-	if (status == 0)
-		status = git_config_set_int32(config, "core.bigFileThreshold", 1);
-	git_config_free(config);
-	return status;
-}
-
-static int repo_create(struct repo *repo, struct qosid_errbuf *err)
-{
-	git_repository_init_options options;
-	int rc;
-
-	if (!folder_is_free(repo->path))
-		return qosid_error(err, QOSID_ERR_INVALID, "%s has files in it and is no git repository", repo->path);
-	if (git_repository_init_options_init(&options, GIT_REPOSITORY_INIT_OPTIONS_VERSION) != 0)
-		return repo_failure(err, QOSID_ERR_FAILED, "cannot set up libgit2");
-	options.flags = GIT_REPOSITORY_INIT_BARE | GIT_REPOSITORY_INIT_MKPATH | GIT_REPOSITORY_INIT_NO_DOTGIT_DIR;
-	options.initial_head = "main";
-	if (git_repository_init_ext(&repo->git, repo->path, &options) != 0 || set_config(repo->git) != 0)
-		return repo_failure(err, QOSID_ERR_IO, "cannot create a git repository in %s", repo->path);
-	rc = fsync_file(repo, "HEAD", err);
-	if (rc == 0)
-		rc = fsync_file(repo, "config", err);
-	if (rc == 0)
-		rc = fsync_file(repo, "", err);
 	return rc;
 }
 
@@ -149,6 +156,11 @@ static int repo_attach_objects(struct repo *repo, struct qosid_errbuf *err)
 
 	if (rc != 0)
 		return rc;
+	rc = sharing_read(&repo->sharing, (const char *)path.data, err);
+	if (rc != 0) {
+		qosid_buf_free(&path);
+		return rc;
+	}
 	status = git_odb_new(&repo->packs);
 	if (status == 0)
 		status = git_odb_new(&repo->loose);
@@ -166,8 +178,6 @@ static int repo_attach_objects(struct repo *repo, struct qosid_errbuf *err)
 
 static int repo_attach(struct repo *repo, bool create, struct qosid_errbuf *err)
 {
-	const unsigned flags = GIT_REPOSITORY_OPEN_NO_SEARCH | GIT_REPOSITORY_OPEN_BARE | GIT_REPOSITORY_OPEN_NO_DOTGIT;
-	git_config *empty = NULL;
 	struct stat status;
 	int rc;
 
@@ -177,25 +187,20 @@ static int repo_attach(struct repo *repo, bool create, struct qosid_errbuf *err)
 					     : qosid_error(err, QOSID_ERR_OFFLINE, "the repository %s is not there: %s",
 						   repo->path, strerror(errno));
 	}
-	rc = git_repository_open_ext(&repo->git, repo->path, flags, NULL);
-	if (rc == GIT_ENOTFOUND && create) {
-		rc = repo_create(repo, err);
-		if (rc != 0)
-			return rc;
-	} else if (rc == GIT_ENOTFOUND) {
+	rc = repo_check_folder(repo->path, err);
+	if (rc == QOSID_ERR_NOTFOUND && create) {
+		rc = repo_create_folder(repo->path, err);
+	} else if (rc == QOSID_ERR_NOTFOUND) {
 		rc = qosid_error(err, QOSID_ERR_INVALID, "%s is not a bare git repository", repo->path);
 		qosid_error_hint(
 		    err, "Give the folder that `git init --bare` or Qosid made, not one with a work tree.");
-		return rc;
-	} else if (rc != 0) {
-		return repo_failure(err, QOSID_ERR_INVALID, "cannot open the git repository %s", repo->path);
 	}
-	rc = git_config_new(&empty);
-	if (rc == 0)
-		rc = git_repository_set_config(repo->git, empty);
-	git_config_free(empty);
-	return rc == 0 ? repo_attach_objects(repo, err)
-		       : repo_failure(err, QOSID_ERR_IO, "cannot open the git repository %s", repo->path);
+	if (rc != 0)
+		return rc;
+	repo->folder = realpath(repo->path, NULL);
+	if (repo->folder == NULL)
+		return qosid_error_errno(err, errno, "cannot open the repository %s", repo->path);
+	return repo_attach_objects(repo, err);
 }
 
 int repo_open(struct repo **out, const char *path, bool create, struct qosid_errbuf *err)
@@ -227,10 +232,10 @@ void repo_free(struct repo *repo)
 		return;
 	git_odb_free(repo->packs);
 	git_odb_free(repo->loose);
-	git_repository_free(repo->git);
 	oidmap_free(&repo->queue_ids);
 	qosid_buf_free(&repo->queue_bytes);
 	free(repo->queue);
+	free(repo->folder);
 	free(repo->path);
 	free(repo);
 }
@@ -363,13 +368,13 @@ static int flush_loose(struct repo *repo, struct qosid_errbuf *err)
 {
 	for (uint32_t i = 0; i < repo->queue_ids.count; i++) {
 		const struct repo_queued *queued = &repo->queue[i];
-		git_oid id;
+		int rc = repo_write_loose(repo, &repo->queue_ids.ids[i], queued->type,
+		    repo->queue_bytes.data + queued->offset, queued->len, err);
 
-		if (git_odb_write(
-			&id, repo->loose, repo->queue_bytes.data + queued->offset, queued->len, queued->type) != 0)
-			return repo_failure(err, QOSID_ERR_IO, "cannot write an object to %s", repo->path);
+		if (rc != 0)
+			return rc;
 	}
-	return fsync_file(repo, "objects", err); /* libgit2 does it for the folder below, which may be new */
+	return fsync_folder(repo, "objects", err); /* folders in it may be new */
 }
 
 static int flush_pack(struct repo *repo, struct qosid_errbuf *err)
@@ -379,7 +384,7 @@ static int flush_pack(struct repo *repo, struct qosid_errbuf *err)
 	int rc = repo_file(repo, &directory, "objects/pack", err);
 
 	if (rc == 0)
-		rc = pack_writer_open(&writer, (const char *)directory.data, err);
+		rc = pack_writer_open(&writer, (const char *)directory.data, &repo->sharing, err);
 	for (uint32_t i = 0; i < repo->queue_ids.count && rc == 0; i++) {
 		const struct repo_queued *queued = &repo->queue[i];
 

@@ -1,11 +1,13 @@
 /*
- * A bare git repository as Qosid uses it: capped reads, batched writes, refs. The only file that opens libgit2
- * repositories.
+ * A bare git repository as Qosid uses it: capped reads, batched writes, refs. Of libgit2 only the reading of packs
+ * is used: its repositories follow settings and links that a stranger may have put into the folder.
  *
  * Reads check type and size before they inflate, and the id after (libgit2 hashes what it read). Writes are collected
  * and land together: a few small ones go loose, many or large ones go into one pack; refs move only after objects are
- * on disk. The first repo_open() of a process sets libgit2 up for all its repositories: fsync of objects and refs, no
- * object cache, hashes checked, no check of who owns the folder (its settings and hooks are never used).
+ * on disk. What is made gets the mode and the group of the repository's objects folder, whatever the umask: a
+ * repository that several users share stays theirs, a private one private. The first repo_open() of a process sets
+ * libgit2 up for all its repositories: no object cache, hashes checked, no more memory at once than the largest object
+ * that may be read takes. Who owns the folder does not matter, as its settings and hooks are never used.
  */
 #ifndef QOSID_SYNC_EXCHANGE_REPO_H
 #define QOSID_SYNC_EXCHANGE_REPO_H
@@ -19,9 +21,10 @@
 struct repo;
 
 /* git_libgit2_init() and shutdown are the program's (main); repo_open() expects them done. create makes a bare
- * repository (core.fsync objects and refs, gc.auto 0, core.bigFileThreshold 1) in an absent or empty folder, and opens
- * one that is there already. Without create a missing folder is QOSID_ERR_OFFLINE (a stick that is not plugged in), one
- * that is no repository QOSID_ERR_INVALID. */
+ * repository (core.fsync objects and refs, gc.auto 0), as open as the umask says, in an absent or empty folder, also
+ * where that was cut short before, and opens one that is there already. Without create a missing folder is
+ * QOSID_ERR_OFFLINE (a stick that is not plugged in), one that is no repository QOSID_ERR_INVALID. So is one with
+ * pipes, symbolic links and the like where git has plain files and folders: they would lead to what others own. */
 int repo_open(struct repo **out, const char *path, bool create, struct qosid_errbuf *err);
 void repo_free(struct repo *repo); /* drops what was not flushed; accepts NULL */
 const char *repo_path(const struct repo *repo);
@@ -65,6 +68,9 @@ int repo_parse_tree(const struct qosid_buf *data, struct repo_entry *entries, si
 int repo_read_ref(struct repo *repo, const char *name, git_oid *out, struct qosid_errbuf *err);
 int repo_update_ref(
     struct repo *repo, const char *name, const git_oid *old_id, const git_oid *new_id, struct qosid_errbuf *err);
+
+/* Remove a ref that has this value; QOSID_ERR_CONFLICT when it has another or is not there. */
+int repo_delete_ref(struct repo *repo, const char *name, const git_oid *old_id, struct qosid_errbuf *err);
 
 /* Visit refs below prefix ("refs/heads/office/") in name order; visit returns 0 to go on. */
 int repo_visit_refs(struct repo *repo, const char *prefix,

@@ -1,11 +1,13 @@
 /*
- * Reading loose objects. libgit2 1.5 does not come back from one that is cut short, and opens whatever lies under the
- * name, so this is done here: only plain files, inflated no further than the size in front and the caller's limit, and
- * hashed.
+ * Loose objects. libgit2 1.5 does not come back from one that is cut short, and opens whatever lies under the name, so
+ * they are read here: only plain files, inflated no further than the size in front and the caller's limit, and hashed.
+ * They are written here, because libgit2 gives them the mode that the umask leaves, and changes the umask of the whole
+ * process to learn it.
  */
 #define ZLIB_CONST
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -136,25 +138,106 @@ static int loose_read_file(struct repo *repo, int fd, const git_oid *id, git_obj
 	return rc;
 }
 
+int repo_open_loose_folder(const struct repo *repo, unsigned first)
+{
+	struct qosid_buf path = {0};
+	int fd = -1;
+
+	if (qosid_buf_append_format(&path, NULL, "%s/objects/%02x", repo->folder, first) == 0)
+		fd = open((const char *)path.data, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	else
+		errno = ENOMEM;
+	qosid_buf_free(&path);
+	return fd;
+}
+
 int repo_read_loose(struct repo *repo, const git_oid *id, git_object_t wanted, size_t limit, git_object_t *type,
     struct qosid_buf *out, struct qosid_errbuf *err)
 {
 	char hex[GIT_OID_HEXSZ + 1];
-	struct qosid_buf path = {0};
-	int fd, rc;
+	int folder = repo_open_loose_folder(repo, id->id[0]);
+	int fd = -1, rc;
 
 	git_oid_tostr(hex, sizeof(hex), id);
-	rc = qosid_buf_append_format(&path, err, "%sobjects/%.2s/%s", git_repository_path(repo->git), hex, hex + 2);
-	if (rc != 0)
-		return rc;
 	/* Not blocking: a stranger may have put a pipe there. */
-	fd = open((const char *)path.data, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (folder >= 0)
+		fd = openat(folder, hex + 2, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+	if (fd >= 0)
+		rc = loose_read_file(repo, fd, id, wanted, limit, type, out, err);
+	else if (errno == ENOENT)
+		rc = QOSID_ERR_NOTFOUND;
+	else if (errno == ENOTDIR || errno == ELOOP)
+		rc = qosid_error(
+		    err, QOSID_ERR_CORRUPT, "object %s in %s is no plain file in a plain folder", hex, repo->path);
+	else
+		rc = qosid_error_errno(err, errno, "cannot open object %s in %s", hex, repo->path);
+	if (fd >= 0)
+		(void)close(fd); /* opened for reading */
+	if (folder >= 0)
+		(void)close(folder);
+	return rc;
+}
+
+/* ---- writing ---- */
+
+/* Append header and data as one zlib stream to out. */
+static int loose_deflate(
+    git_object_t type, const void *data, size_t len, struct qosid_buf *out, struct qosid_errbuf *err)
+{
+	char header[LOOSE_HEADER_BYTES];
+	int header_len = snprintf(header, sizeof(header), "%s %zu", git_object_type2string(type), len) + 1;
+	z_stream stream = {0};
+	int status, rc;
+
+	if (len > INT32_MAX)
+		return qosid_error(err, QOSID_ERR_LIMIT, "a git object of %zu bytes is too large", len);
+	if (deflateInit(&stream, Z_DEFAULT_COMPRESSION) != Z_OK)
+		return qosid_error(err, QOSID_ERR_NOMEM, "out of memory for compression");
+	rc = qosid_buf_reserve(out, deflateBound(&stream, (uLong)header_len + len), err);
+	if (rc == 0) {
+		stream.next_out = out->data + out->len;
+		stream.avail_out = (uInt)(out->cap - out->len);
+		stream.next_in = (const uint8_t *)header;
+		stream.avail_in = (uInt)header_len;
+		status = deflate(&stream, Z_NO_FLUSH);
+		stream.next_in = data;
+		stream.avail_in = (uInt)len;
+		if (status == Z_OK)
+			status = deflate(&stream, Z_FINISH);
+		out->len += stream.total_out;
+		if (status != Z_STREAM_END)
+			rc = qosid_error(err, QOSID_ERR_FAILED, "cannot compress a git object");
+	}
+	(void)deflateEnd(&stream); /* Z_DATA_ERROR says that data was left, as reported */
+	return rc;
+}
+
+int repo_write_loose(
+    struct repo *repo, const git_oid *id, git_object_t type, const void *data, size_t len, struct qosid_errbuf *err)
+{
+	struct qosid_buf bytes = {0}, objects = {0}, folder = {0}, path = {0};
+	struct newfile file = {.fd = -1};
+	char hex[GIT_OID_HEXSZ + 1];
+	int rc;
+
+	git_oid_tostr(hex, sizeof(hex), id);
+	if ((rc = loose_deflate(type, data, len, &bytes, err)) != 0 ||
+	    (rc = repo_file(repo, &objects, "objects", err)) != 0 ||
+	    (rc = qosid_buf_append_format(&folder, err, "%s/%.2s", (char *)objects.data, hex)) != 0 ||
+	    (rc = qosid_buf_append_format(&path, err, "%s/%s", (char *)folder.data, hex + 2)) != 0 ||
+	    (rc = sharing_make_folder(&repo->sharing, (const char *)objects.data, (const char *)folder.data, err)) !=
+		0 ||
+	    (rc = newfile_create(&file, (const char *)objects.data, err)) != 0 ||
+	    (rc = newfile_write(&file, bytes.data, bytes.len, err)) != 0 ||
+	    (rc = newfile_seal(&file, &repo->sharing, SHARING_READ_ONLY, err)) != 0 ||
+	    (rc = newfile_rename(&file, (const char *)path.data, err)) != 0)
+		goto out;
+	rc = newfile_fsync_folder((const char *)folder.data, err);
+out:
+	newfile_remove(&file);
 	qosid_buf_free(&path);
-	if (fd < 0 && errno == ENOENT)
-		return QOSID_ERR_NOTFOUND;
-	if (fd < 0)
-		return qosid_error_errno(err, errno, "cannot open object %s in %s", hex, repo->path);
-	rc = loose_read_file(repo, fd, id, wanted, limit, type, out, err);
-	(void)close(fd); /* opened for reading */
+	qosid_buf_free(&folder);
+	qosid_buf_free(&objects);
+	qosid_buf_free(&bytes);
 	return rc;
 }

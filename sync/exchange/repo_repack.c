@@ -14,19 +14,19 @@
 #include "sync/exchange/repo_internal.h"
 #include "sync/limits.h"
 
-#define LIBGIT2_TEMPORARY "tmp_object_git2_"
 #define LEFTOVER_SECONDS 86400L
 
-/* Collect the ids of the objects in objects/<first byte>. */
+/* Collect the ids of the objects in objects/<first byte>. A symbolic link is none of ours: it may lead to another
+ * repository, whose objects must stay where they are. */
 static int list_folder(struct repo *repo, unsigned first, struct oidmap *ids, struct qosid_errbuf *err)
 {
-	struct qosid_buf path = {0};
+	int fd = repo_open_loose_folder(repo, first);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	const struct dirent *entry;
-	DIR *dir = NULL;
-	int rc = qosid_buf_append_format(&path, err, "%sobjects/%02x", git_repository_path(repo->git), first);
+	int rc = 0;
 
-	if (rc == 0)
-		dir = opendir((const char *)path.data);
+	if (dir == NULL && fd >= 0)
+		(void)close(fd);
 	while (dir != NULL && rc == 0 && (entry = readdir(dir)) != NULL) {
 		char hex[GIT_OID_HEXSZ + 1];
 		uint32_t index;
@@ -42,7 +42,6 @@ static int list_folder(struct repo *repo, unsigned first, struct oidmap *ids, st
 	}
 	if (dir != NULL)
 		(void)closedir(dir);
-	qosid_buf_free(&path);
 	return rc;
 }
 
@@ -78,37 +77,37 @@ static int pack_all(struct repo *repo, struct pack_writer *writer, const struct 
 
 static void remove_packed(const struct repo *repo, const struct oidmap *ids, const struct qosid_buf *packed)
 {
-	struct qosid_buf path = {0};
-
 	for (uint32_t i = 0; i < ids->count; i++) {
 		char hex[GIT_OID_HEXSZ + 1];
+		int folder;
 
-		if (!packed->data[i])
+		if (!packed->data[i] || (folder = repo_open_loose_folder(repo, ids->ids[i].id[0])) < 0)
 			continue;
 		git_oid_tostr(hex, sizeof(hex), &ids->ids[i]);
-		qosid_buf_reset(&path);
-		if (qosid_buf_append_format(
-			&path, NULL, "%sobjects/%.2s/%s", git_repository_path(repo->git), hex, hex + 2) == 0)
-			(void)unlink((const char *)path.data); /* one that stays is packed by the next repack again */
+		(void)unlinkat(folder, hex + 2, 0); /* one that stays is packed by the next repack again */
+		(void)close(folder);
 	}
-	qosid_buf_free(&path);
 }
 
-/* libgit2 makes a loose object under a temporary name, which a killed process leaves in objects/. */
+/* A killed process leaves in objects/ what was to become a loose object or a folder. */
 static void remove_leftovers(const struct repo *repo)
 {
 	struct qosid_buf path = {0};
 	const struct dirent *entry;
 	struct stat status;
 	DIR *dir = NULL;
+	int fd = -1;
 
 	if (repo_file(repo, &path, "objects", NULL) == 0)
-		dir = opendir((const char *)path.data);
+		fd = open((const char *)path.data, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0 && (dir = fdopendir(fd)) == NULL)
+		(void)close(fd);
 	while (dir != NULL && (entry = readdir(dir)) != NULL) {
-		if (strncmp(entry->d_name, LIBGIT2_TEMPORARY, strlen(LIBGIT2_TEMPORARY)) == 0 &&
+		if (strncmp(entry->d_name, NEWFILE_PREFIX, strlen(NEWFILE_PREFIX)) == 0 &&
 		    fstatat(dirfd(dir), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
 		    status.st_mtim.tv_sec < time(NULL) - LEFTOVER_SECONDS)
-			(void)unlinkat(dirfd(dir), entry->d_name, 0); /* only space */
+			(void)unlinkat(
+			    dirfd(dir), entry->d_name, S_ISDIR(status.st_mode) ? AT_REMOVEDIR : 0); /* only space */
 	}
 	if (dir != NULL)
 		(void)closedir(dir);
@@ -128,7 +127,7 @@ int repo_repack_loose(struct repo *repo, size_t threshold, struct qosid_errbuf *
 		goto out;
 	rc = repo_file(repo, &directory, "objects/pack", err);
 	if (rc == 0)
-		rc = pack_writer_open(&writer, (const char *)directory.data, err);
+		rc = pack_writer_open(&writer, (const char *)directory.data, &repo->sharing, err);
 	if (rc == 0)
 		rc = pack_all(repo, writer, &ids, &packed, err);
 	/* A damaged object does not keep the others from being packed. */

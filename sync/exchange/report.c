@@ -36,6 +36,8 @@ int exchange_note_finding(struct exchange *exchange, const struct log *log, cons
 	finding.detail = detail;
 	finding.evidence = id;
 	exchange->report.findings++;
+	if (stops)
+		exchange->report.stopped++;
 	if ((rc = replica_begin(exchange->replica, err)) != 0)
 		return rc;
 	if ((rc = replica_put_finding(exchange->replica, &finding, err)) == 0)

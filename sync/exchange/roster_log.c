@@ -102,11 +102,37 @@ out:
 	return rc;
 }
 
-/* Take in the commits from the roster's point to tip. *verdict and fault say why it stopped short; the roster is good
- * up to its point. */
+/* Forget the roster and build it again up to where it stood: an operation is in it whose commit turned out not to hold.
+ */
+static int rebuild(struct exchange *exchange, const struct log *log, struct qosid_errbuf *err)
+{
+	git_oid good = exchange->roster_point.commit;
+	bool empty = exchange->roster_point.sequence == 0;
+	struct log_chain chain = {0};
+	enum log_relation relation;
+	struct roster *fresh;
+	const char *cause;
+	int rc;
+
+	if ((rc = roster_create(&fresh, err)) != 0)
+		return rc;
+	roster_free(exchange->roster);
+	exchange->roster = fresh;
+	exchange->roster_point = (struct log_point){0};
+	if (!empty)
+		rc = log_compare(exchange->repo, &exchange->roster_point, &good, &relation, &chain, err);
+	for (size_t i = 0; rc == 0 && i < chain.count; i++)
+		rc = take_commit(exchange, log, &exchange->roster_point, &chain.ids[i], &cause, err);
+	log_chain_free(&chain);
+	return rc;
+}
+
+/* Take in the commits from the roster's point to tip. fault and *cause say why it stopped short; the roster is good up
+ * to its point. */
 static int extend_to(struct exchange *exchange, const struct log *log, const git_oid *tip, const char **cause,
     struct qosid_errbuf *fault)
 {
+	struct log_rules rules = {exchange->space, exchange->roster, exchange->root};
 	struct log_chain chain = {0};
 	enum log_relation relation;
 	int rc;
@@ -115,13 +141,17 @@ static int extend_to(struct exchange *exchange, const struct log *log, const git
 	if ((rc = log_compare(exchange->repo, &exchange->roster_point, tip, &relation, &chain, fault)) != 0)
 		goto out;
 	if (relation == LOG_DIVERGED) {
-		*cause = "fork";
+		*cause = log_is_signed(exchange->repo, log, &rules, tip) ? "fork" : "chain";
 		rc = qosid_error(fault, QOSID_ERR_REFUSED,
-		    "it does not continue the roster that was verified up to %lld",
-		    (long long)exchange->roster_point.sequence);
+		    "it does not continue the roster that was verified up to %lld%s",
+		    (long long)exchange->roster_point.sequence,
+		    strcmp(*cause, "fork") == 0 ? ", and the steward has signed both" : "");
 	}
 	for (size_t i = 0; rc == 0 && i < chain.count; i++)
 		rc = take_commit(exchange, log, &exchange->roster_point, &chain.ids[i], cause, fault);
+	if (rc != 0 && strcmp(*cause, "epoch") == 0 && rebuild(exchange, log, NULL) != 0)
+		*cause =
+		    "damage"; /* the own repository has become unreadable meanwhile; opening it again will say how */
 out:
 	log_chain_free(&chain);
 	return rc;
@@ -138,8 +168,10 @@ int exchange_load(struct exchange *exchange, struct qosid_errbuf *err)
 	log_init(&log, LOG_ROSTER, exchange->steward);
 	log_format_tip(ref, &log, exchange->office);
 	rc = repo_read_ref(exchange->repo, ref, &tip, err);
-	if (rc == QOSID_ERR_NOTFOUND) /* a joiner who has not synced yet */
+	if (rc == QOSID_ERR_NOTFOUND) { /* a joiner who has not synced yet */
+		qosid_error_clear(err);
 		return 0;
+	}
 	if (rc == 0 && (rc = extend_to(exchange, &log, &tip, &cause, err)) != 0) {
 		qosid_error_hint(err, "this office's own copy of the roster is damaged: restore log.git from a backup");
 		(void)qosid_error_within(err, "%s", ref);
@@ -147,17 +179,10 @@ int exchange_load(struct exchange *exchange, struct qosid_errbuf *err)
 	return rc;
 }
 
-/* Note in the replica how far the roster goes, for those who list positions. */
-static int note_roster_point(struct exchange *exchange, const struct log *log, struct qosid_errbuf *err)
+static int find_fork(void *context, const struct replica_finding *finding, struct qosid_errbuf *err)
 {
-	int rc;
-
-	if ((rc = replica_begin(exchange->replica, err)) != 0)
-		return rc;
-	if ((rc = log_put_point(exchange->replica, log, &exchange->roster_point, err)) == 0)
-		rc = replica_commit(exchange->replica, err);
-	replica_rollback(exchange->replica);
-	return rc;
+	(void)err;
+	return finding->stops && strcmp(finding->log, context) == 0 ? 1 : 0;
 }
 
 int roster_log_extend(
@@ -165,32 +190,32 @@ int roster_log_extend(
 {
 	int64_t before = exchange->roster_point.sequence;
 	struct qosid_errbuf fault = {0};
+	char ref[LOG_REF_SIZE], name[LOG_REF_SIZE];
 	const char *cause = NULL;
-	char ref[LOG_REF_SIZE];
+	bool fork;
 	git_oid old;
-	int rc, verdict;
+	int rc;
 
-	if (strcmp(log->office, exchange->steward) != 0)
-		verdict = qosid_error(&fault, QOSID_ERR_REFUSED, "%s is not the steward of this space", log->office);
-	else
-		verdict = extend_to(exchange, log, tip, &cause, &fault);
-	if (verdict != 0)
-		rc = exchange_note_finding(exchange, log, remote, exchange->roster_point.sequence + 1, tip,
-		    cause != NULL ? cause : "member", cause != NULL, &fault, err);
-	else
+	exchange_name_finding(name, log, NULL);
+	rc = replica_visit_findings(exchange->replica, find_fork, name, err);
+	if (rc != 0) { /* after a fork nothing more is taken in, until people have decided */
+		exchange->report.findings += rc > 0;
+		exchange->report.stopped += rc > 0;
+		return rc < 0 ? rc : 0;
+	}
+	if (extend_to(exchange, log, tip, &cause, &fault) != 0) {
+		fork = strcmp(cause, "fork") == 0;
+		rc = exchange_note_finding(exchange, log, fork ? NULL : remote, exchange->roster_point.sequence + 1,
+		    tip, cause, true, &fault, err);
+	} else
 		rc = exchange_clear_findings(exchange, log, remote, err);
-	if (rc != 0)
+	if (rc != 0 || exchange->roster_point.sequence == before)
 		return rc;
-	if (exchange->roster_point.sequence == before)
-		return 0;
 	log_format_tip(ref, log, exchange->office);
 	rc = repo_read_ref(exchange->repo, ref, &old, err);
 	if (rc != 0 && rc != QOSID_ERR_NOTFOUND)
 		return rc;
-	if ((rc = repo_update_ref(exchange->repo, ref, rc == 0 ? &old : NULL, &exchange->roster_point.commit, err)) !=
-	    0)
-		return rc;
-	return note_roster_point(exchange, log, err);
+	return repo_update_ref(exchange->repo, ref, rc == 0 ? &old : NULL, &exchange->roster_point.commit, err);
 }
 
 int roster_log_append(struct exchange *exchange, const struct qosid_buf *operation, const struct qosid_buf *wrapped,
@@ -201,7 +226,7 @@ int roster_log_append(struct exchange *exchange, const struct qosid_buf *operati
 	struct commit commit = {0};
 	struct qosid_buf tree = {0};
 	struct log_point point = exchange->roster_point;
-	bool first = point.sequence == 0;
+	bool first = point.sequence == 0, taken = false;
 	struct log log;
 	int rc;
 
@@ -233,6 +258,7 @@ int roster_log_append(struct exchange *exchange, const struct qosid_buf *operati
 	if ((rc = roster_add_operation(exchange->roster, exchange->office, point.sequence,
 		 identity_signing_public(exchange->identity), operation->data, operation->len, err)) != 0)
 		goto out;
+	taken = true;
 	if (first)
 		memcpy(exchange->root, point.digest, DIGEST_BYTES);
 	log_format_head(ref, &log);
@@ -241,8 +267,11 @@ int roster_log_append(struct exchange *exchange, const struct qosid_buf *operati
 		 exchange->repo, ref, first ? NULL : &exchange->roster_point.commit, &point.commit, err)) != 0)
 		goto out;
 	exchange->roster_point = point;
-	rc = note_roster_point(exchange, &log, err);
+	taken = false;
 out:
+	if (taken &&
+	    !first) /* it is in the roster, but not on disk; if this fails too, opening the space again will help */
+		(void)rebuild(exchange, &log, NULL);
 	commit_free(&commit);
 	qosid_buf_free(&tree);
 	return rc;

@@ -22,6 +22,7 @@
 struct transfer {
 	struct repo *source, *target;
 	const char *progress;
+	const struct transfer_watch *watch;
 	git_oid *chain; /* newest first */
 	size_t count, cap;
 	struct qosid_buf commit, blob;
@@ -41,11 +42,12 @@ static int read_source(struct transfer *transfer, const git_oid *id, git_object_
 
 	qosid_buf_reset(out);
 	rc = repo_read(transfer->source, id, type, limit, out, err);
-	if (rc != QOSID_ERR_NOTFOUND)
+	if (rc != QOSID_ERR_NOTFOUND && rc != QOSID_ERR_IO)
 		return rc;
 	git_oid_tostr(hex, sizeof(hex), id);
-	return qosid_error(err, QOSID_ERR_CORRUPT, "object %s is missing in %s, or the pack that has it is damaged",
-	    hex, repo_path(transfer->source));
+	return qosid_error(err, QOSID_ERR_CORRUPT,
+	    "object %s cannot be read in %s: it is missing, or what should hold it is damaged", hex,
+	    repo_path(transfer->source));
 }
 
 /* Take the line "<name> <id>\n" at *at, when it is there. */
@@ -268,6 +270,7 @@ static int complete_batch(struct transfer *transfer, const git_oid *complete, st
 	return repo_update_ref(transfer->target, transfer->progress, &old_id, complete, err);
 }
 
+/* 1: the watcher has seen enough. */
 static int copy_chain(struct transfer *transfer, const git_oid *tip, struct qosid_errbuf *err)
 {
 	const git_oid *complete = transfer->count == 0 ? tip : NULL;
@@ -275,12 +278,17 @@ static int copy_chain(struct transfer *transfer, const git_oid *tip, struct qosi
 
 	for (size_t left = transfer->count; left > 0 && rc == 0; left--) {
 		rc = copy_commit(transfer, &transfer->chain[left - 1], err);
-		if (rc == 0)
-			complete = &transfer->chain[left - 1];
-		if (rc == 0 && left > 1 &&
-		    (transfer->batch_bytes >= TRANSFER_BATCH_BYTES ||
-			transfer->batch_objects >= TRANSFER_BATCH_OBJECTS))
-			rc = complete_batch(transfer, complete, err);
+		if (rc != 0)
+			break;
+		complete = &transfer->chain[left - 1];
+		if (left == 1 ||
+		    (transfer->batch_bytes < TRANSFER_BATCH_BYTES && transfer->batch_objects < TRANSFER_BATCH_OBJECTS))
+			continue;
+		rc = complete_batch(transfer, complete, err);
+		if (rc == 0 && transfer->watch != NULL)
+			rc = transfer->watch->arrived(transfer->watch->context, complete, err);
+		if (rc != 0)
+			return rc;
 	}
 	if (rc == 0)
 		return complete_batch(transfer, complete, err);
@@ -290,9 +298,9 @@ static int copy_chain(struct transfer *transfer, const git_oid *tip, struct qosi
 }
 
 int transfer_chain(struct repo *source, struct repo *target, const git_oid *tip, const char *progress,
-    struct transfer_stats *stats, struct qosid_errbuf *err)
+    const struct transfer_watch *watch, struct transfer_stats *stats, bool *whole, struct qosid_errbuf *err)
 {
-	struct transfer transfer = {.source = source, .target = target, .progress = progress};
+	struct transfer transfer = {.source = source, .target = target, .progress = progress, .watch = watch};
 	int rc;
 
 	(void)repo_has(target, tip); /* also sees what others added since; from here on that is not asked again */
@@ -301,6 +309,9 @@ int transfer_chain(struct repo *source, struct repo *target, const git_oid *tip,
 		rc = copy_chain(&transfer, tip, err);
 	if (stats != NULL)
 		*stats = transfer.stats;
+	if (whole != NULL)
+		*whole = rc == 0;
+	rc = rc > 0 ? 0 : rc;
 	free(transfer.chain);
 	qosid_buf_free(&transfer.commit);
 	qosid_buf_free(&transfer.blob);

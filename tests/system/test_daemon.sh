@@ -88,6 +88,22 @@ mv away.git records.git
 configure once nowhere 1h
 "$qosidd" -c once.conf --once >once.log 2>&1
 is "--once with a space that is not there ends with 3" $? 3
+tip=$(git -C records.git rev-parse refs/heads/office/dushanbe)
+forged=$(printf 'tree %s\nparent %s\nauthor x <x> 1700000000 +0000\ncommitter x <x> 1700000000 +0000\n\nforged\n' \
+    "$(git -C records.git rev-parse "$tip^{tree}")" "$tip" | git -C records.git hash-object -t commit -w --stdin)
+git -C records.git update-ref refs/heads/office/dushanbe "$forged"
+configure once khujand 1h
+"$qosidd" -c once.conf --once >once.log 2>&1
+is "--once with a log that has stopped ends with 5" $? 5
+in_log once ' error: finding space=khujand log=office/dushanbe@origin .*cause='
+ok "and names the log" $?
+mv records.git away.git
+"$qosidd" -c once.conf --once >once.log 2>&1
+is "also when the remote is away" $? 5
+mv away.git records.git
+git -C records.git update-ref refs/heads/office/dushanbe "$tip"
+"$qosidd" -c once.conf --once >once.log 2>&1
+is "and with 0 when it has been put right" $? 0
 
 # ---- records travel by themselves ----
 configure dushanbe dushanbe 1h

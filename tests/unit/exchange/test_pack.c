@@ -18,6 +18,8 @@ struct fixture {
 	char *scratch, *repo, *packs;
 };
 
+static const struct sharing sharing = {.mode = 0755};
+
 static int setup(void **state)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
@@ -47,7 +49,7 @@ static struct pack_writer *writer_open(const struct fixture *fixture)
 	struct qosid_errbuf err = {0};
 	struct pack_writer *writer;
 
-	assert_int_equal(pack_writer_open(&writer, fixture->packs, &err), 0);
+	assert_int_equal(pack_writer_open(&writer, fixture->packs, &sharing, &err), 0);
 	return writer;
 }
 
@@ -182,7 +184,7 @@ static void test_abandoned(void **state)
 	if (child == 0) { /* is killed between adding and finishing */
 		struct pack_writer *writer = NULL;
 
-		if (pack_writer_open(&writer, fixture->packs, NULL) == 0 &&
+		if (pack_writer_open(&writer, fixture->packs, &sharing, NULL) == 0 &&
 		    pack_writer_add(writer, GIT_OBJECT_BLOB, "lost", 4, NULL, NULL) == 0)
 			(void)raise(SIGKILL);
 		_exit(1);
@@ -227,10 +229,10 @@ static void test_no_folder(void **state)
 	struct qosid_errbuf err = {0};
 	struct pack_writer *writer;
 
-	assert_int_equal(pack_writer_open(&writer, fixture->packs, &err), 0);
+	assert_int_equal(pack_writer_open(&writer, fixture->packs, &sharing, &err), 0);
 	pack_writer_free(writer);
 	assert_int_equal(fixture_shell("rm -r '%s'", fixture->packs), 0);
-	assert_int_equal(pack_writer_open(&writer, fixture->packs, &err), QOSID_ERR_NOTFOUND);
+	assert_int_equal(pack_writer_open(&writer, fixture->packs, &sharing, &err), QOSID_ERR_NOTFOUND);
 	assert_null(writer);
 }
 

@@ -108,6 +108,37 @@ static void test_open(void **state)
 	free(path);
 }
 
+/* Whatever a killed maker has left, the next one goes on with it; stock git then stores as it always does. */
+static void test_create_again(void **state)
+{
+	static const char *const left[] = {"rm HEAD", "rm HEAD config", "rm HEAD && mv config config.lock",
+	    "rm -r HEAD refs", "rm -r HEAD config refs objects/pack", "rm HEAD && touch tmp_qosid_abcdef",
+	    "rm -r HEAD config refs objects"};
+	struct fixture *fixture = *state;
+	struct repo *repo;
+
+	for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
+		char *path = fixture_path(fixture->scratch, "deep/in/folders.git");
+
+		assert_int_equal(repo_open(&repo, path, true, &fixture->err), 0);
+		repo_free(repo);
+		assert_int_equal(fixture_shell("cd '%s' && %s", path, left[i]), 0);
+		assert_int_equal(repo_open(&repo, path, false, &fixture->err), QOSID_ERR_INVALID);
+		assert_int_equal(repo_open(&repo, path, true, &fixture->err), 0);
+		repo_free(repo);
+		assert_int_equal(
+		    fixture_shell("cd '%s' && git fsck --strict && [ \"$(ls | tr '\\n' ' ')\" = 'HEAD config "
+				  "objects refs ' ] && [ $(git config core.bare) = true ]",
+			path),
+		    0);
+		assert_int_equal(fixture_shell("cd '%s' && echo x | git hash-object -w --stdin && [ -z \"$(ls "
+					       "objects/pack)\" ] && rm -r '%s'",
+				     path, path),
+		    0);
+		free(path);
+	}
+}
+
 /* Settings and hooks in a stranger's folder change nothing. */
 static void test_foreign_settings(void **state)
 {
@@ -117,12 +148,13 @@ static void test_foreign_settings(void **state)
 	char *marker = fixture_path(fixture->scratch, "marker");
 
 	flush(fixture);
-	assert_int_equal(fixture_shell("cd '%s' && printf '#!/bin/sh\\ntouch %s\\n' >hooks/reference-transaction && "
-				       "chmod +x hooks/* && cp hooks/reference-transaction hooks/post-update && "
-				       "git config core.fsmonitor 'touch %s' && git config core.hooksPath hooks && "
-				       "git config core.worktree / && git config core.logAllRefUpdates always && "
-				       "git config include.path /nonexistent",
-			     fixture->path, marker, marker),
+	assert_int_equal(
+	    fixture_shell("cd '%s' && mkdir hooks && printf '#!/bin/sh\\ntouch %s\\n' >hooks/reference-transaction && "
+			  "chmod +x hooks/* && cp hooks/reference-transaction hooks/post-update && "
+			  "git config core.fsmonitor 'touch %s' && git config core.hooksPath hooks && "
+			  "git config core.worktree / && git config core.logAllRefUpdates always && "
+			  "git config include.path /nonexistent",
+		fixture->path, marker, marker),
 	    0);
 	assert_true(geteuid() != 0 || chown(fixture->path, 12345, 12345) == 0);
 	reopen(fixture);
@@ -495,10 +527,10 @@ static void test_repack(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {TEST(test_open), TEST(test_foreign_settings), TEST(test_read_limits),
-	    TEST(test_flush), TEST(test_many_queued), TEST(test_damaged_loose), TEST(test_damaged_pack),
-	    TEST(test_refs), TEST(test_abandoned_lock), TEST(test_visit), TEST(test_trees), TEST(test_trees_refused),
-	    TEST(test_repack)};
+	const struct CMUnitTest tests[] = {TEST(test_open), TEST(test_create_again), TEST(test_foreign_settings),
+	    TEST(test_read_limits), TEST(test_flush), TEST(test_many_queued), TEST(test_damaged_loose),
+	    TEST(test_damaged_pack), TEST(test_refs), TEST(test_abandoned_lock), TEST(test_visit), TEST(test_trees),
+	    TEST(test_trees_refused), TEST(test_repack)};
 
 	(void)git_libgit2_init();
 	return cmocka_run_group_tests_name("repo", tests, NULL, NULL);
