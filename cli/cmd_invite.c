@@ -1,6 +1,7 @@
 /*
  * qosid invite: print the invitation that an office needs to ask for admission.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,31 @@
 #include "cli/options.h"
 
 enum { OPTION_REMOTE = OPTION_OWN };
+
+/* What --remote names, as a full path: the joiner is in another folder. A remote that is not here, such as a stick that
+ * is not plugged in, has to be given so. */
+static int place_remote(
+    struct cli *cli, const char *given, struct roster_invitation *invitation, struct qosid_errbuf *err)
+{
+	char *absolute = given[0] != '/' ? realpath(given, NULL) : NULL;
+	int code = 0;
+
+	if (given[0] != '/' && absolute == NULL) {
+		code = qosid_error_errno(err, errno, "there is no folder %s for --remote", given);
+		qosid_error_hint(err, "give the full path of a remote that is not there now, such as "
+				      "/media/stick/records.git");
+		return code;
+	}
+	if (absolute != NULL)
+		given = absolute;
+	if (strlen(given) < sizeof(invitation->remote))
+		memcpy(invitation->remote, given, strlen(given) + 1);
+	else
+		code = options_wrong(
+		    cli, err, "the path of --remote is longer than %zu bytes", sizeof(invitation->remote) - 1);
+	free(absolute);
+	return code;
+}
 
 static int run(struct cli *cli, int argc, char **argv, struct qosid_errbuf *err)
 {
@@ -25,16 +51,14 @@ static int run(struct cli *cli, int argc, char **argv, struct qosid_errbuf *err)
 			remote = optarg;
 	}
 	code = opt < 0 ? opt : options_arguments(cli, argc, argv, 0, 0, err);
-	if (code == 0 && remote != NULL && strlen(remote) >= sizeof(invitation.remote))
-		code = options_wrong(cli, err, "--remote is longer than %zu bytes", sizeof(invitation.remote) - 1);
 	if (code == 0)
 		code = cli_open_space(cli, err);
 	if (code == 0)
 		code = space_invite(cli->space, &invitation, err);
+	if (code == 0 && remote != NULL)
+		code = place_remote(cli, remote, &invitation, err);
 	if (code != 0)
 		return code;
-	if (remote != NULL)
-		memcpy(invitation.remote, remote, strlen(remote) + 1);
 	code = invitation_format(&text, &invitation, err);
 	if (code == 0)
 		code = enrol_write_text(path, &text, err);
@@ -53,7 +77,8 @@ const struct command cmd_invite = {
     .summary = "print an invitation for an office that shall join",
     .help = "The invitation names the space, its steward, the first commit of its roster, which the joiner\n"
 	    "pins, and the remote where they meet. It is one line of JSON and no secret.\n\n"
-	    "  --remote FOLDER         name this remote in it, instead of this office's first one\n"
+	    "  --remote FOLDER         name this remote in it, instead of this office's first one; when it is not\n"
+	    "                          there now, its full path\n"
 	    "  -o, --output FILE       write it to FILE\n\n"
 	    "Example:\n"
 	    "  qosid invite --remote /mnt/stick/records.git -o /mnt/stick/invitation.json\n",
