@@ -165,7 +165,8 @@ static void test_transfer(void **state)
 	assert_int_equal(repo_open(&own, path, true, &fixture->err), 0);
 	open_with(fixture, "2770");
 	fixture_grow(own, identity, 10, 1000, &tip, &sequence);
-	assert_int_equal(transfer_chain(own, fixture->repo, &tip, "refs/heads/office/a", NULL, NULL, NULL, &fixture->err), 0);
+	assert_int_equal(
+	    transfer_chain(own, fixture->repo, &tip, "refs/heads/office/a", NULL, NULL, NULL, &fixture->err), 0);
 	check_mode(fixture, "objects/pack/*.pack", 0440, fixture->group);
 	check_mode(fixture, "refs/heads/office", 02770, fixture->group);
 	check_mode(fixture, "refs/heads/office/a", 0660, fixture->group);

@@ -73,7 +73,8 @@ static void grow(struct fixture *fixture, size_t count, size_t blob_bytes)
 
 static int transfer(struct fixture *fixture, struct transfer_stats *stats)
 {
-	return transfer_chain(fixture->source, fixture->target, &fixture->tip, PROGRESS, NULL, stats, NULL, &fixture->err);
+	return transfer_chain(
+	    fixture->source, fixture->target, &fixture->tip, PROGRESS, NULL, stats, NULL, &fixture->err);
 }
 
 /* The target has the whole log, and git says it is sound. */
@@ -105,7 +106,8 @@ static void test_whole(void **state)
 	check_complete(fixture);
 	assert_int_equal(transfer(fixture, &stats), 0);
 	assert_int_equal(stats.commits + stats.objects + stats.bytes, 0);
-	assert_int_equal(transfer_chain(fixture->source, fixture->target, &fixture->tip, NULL, NULL, NULL, NULL, &fixture->err), 0);
+	assert_int_equal(
+	    transfer_chain(fixture->source, fixture->target, &fixture->tip, NULL, NULL, NULL, NULL, &fixture->err), 0);
 }
 
 static void test_incremental(void **state)
