@@ -1,7 +1,6 @@
 /*
  * qosid invite: print the invitation that an office needs to ask for admission.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,31 +8,6 @@
 #include "cli/options.h"
 
 enum { OPTION_REMOTE = OPTION_OWN };
-
-/* What --remote names, as a full path: the joiner is in another folder. A remote that is not here, such as a stick that
- * is not plugged in, has to be given so. */
-static int place_remote(
-    struct cli *cli, const char *given, struct roster_invitation *invitation, struct qosid_errbuf *err)
-{
-	char *absolute = given[0] != '/' ? realpath(given, NULL) : NULL;
-	int code = 0;
-
-	if (given[0] != '/' && absolute == NULL) {
-		code = qosid_error_errno(err, errno, "there is no folder %s for --remote", given);
-		qosid_error_hint(err, "give the full path of a remote that is not there now, such as "
-				      "/media/stick/records.git");
-		return code;
-	}
-	if (absolute != NULL)
-		given = absolute;
-	if (strlen(given) < sizeof(invitation->remote))
-		memcpy(invitation->remote, given, strlen(given) + 1);
-	else
-		code = options_wrong(
-		    cli, err, "the path of --remote is longer than %zu bytes", sizeof(invitation->remote) - 1);
-	free(absolute);
-	return code;
-}
 
 static int run(struct cli *cli, int argc, char **argv, struct qosid_errbuf *err)
 {
@@ -56,7 +30,7 @@ static int run(struct cli *cli, int argc, char **argv, struct qosid_errbuf *err)
 	if (code == 0)
 		code = space_invite(cli->space, &invitation, err);
 	if (code == 0 && remote != NULL)
-		code = place_remote(cli, remote, &invitation, err);
+		code = enrol_place_remote(cli, remote, &invitation, err);
 	if (code != 0)
 		return code;
 	code = invitation_format(&text, &invitation, err);

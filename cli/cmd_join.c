@@ -1,7 +1,6 @@
 /*
  * qosid join: prepare to join a space by its invitation; prints the request that the steward must admit.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,31 +67,6 @@ static int tell(struct cli *cli, bool wrapped, const char *request_path, struct 
 	return code;
 }
 
-/* Where --remote says the remote is: always a full path, so that it is found from everywhere. A remote that is not
- * there now, such as a stick that is not plugged in, has to be given so. */
-static int place_remote(
-    struct cli *cli, const char *given, struct roster_invitation *invitation, struct qosid_errbuf *err)
-{
-	char *absolute = given[0] != '/' ? realpath(given, NULL) : NULL;
-	int code = 0;
-
-	if (given[0] != '/' && absolute == NULL) {
-		code = qosid_error_errno(err, errno, "there is no folder %s for --remote", given);
-		qosid_error_hint(err, "give the full path of a remote that is not there now, such as "
-				      "/media/stick/records.git");
-		return code;
-	}
-	if (absolute != NULL)
-		given = absolute;
-	if (strlen(given) < sizeof(invitation->remote))
-		memcpy(invitation->remote, given, strlen(given) + 1);
-	else
-		code = options_wrong(
-		    cli, err, "the path of --remote is longer than %zu bytes", sizeof(invitation->remote) - 1);
-	free(absolute);
-	return code;
-}
-
 static int run(struct cli *cli, int argc, char **argv, struct qosid_errbuf *err)
 {
 	struct qosid_buf text = {0}, request = {0}, passphrase = {0};
@@ -112,7 +86,7 @@ static int run(struct cli *cli, int argc, char **argv, struct qosid_errbuf *err)
 			qosid_error_hint(err, "ask the steward for the output of qosid invite, unchanged");
 	}
 	if (code == 0 && join.remote != NULL)
-		code = place_remote(cli, join.remote, &invitation, err);
+		code = enrol_place_remote(cli, join.remote, &invitation, err);
 	if (code != 0)
 		goto out;
 	dir = optind + 1 < argc ? argv[optind + 1] : ".";

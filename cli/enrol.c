@@ -3,9 +3,12 @@
  */
 #include "cli/enrol.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/file.h"
+#include "cli/options.h"
 #include "crypto/fingerprint.h"
 #include "crypto/sshsig.h"
 
@@ -74,4 +77,27 @@ int enrol_read_text(const char *argument, struct qosid_buf *out, struct qosid_er
 	if (argument[0] == '{')
 		return qosid_buf_append_text(out, argument, err);
 	return file_read(argument, ENROL_TEXT_MAX, out, err);
+}
+
+int enrol_place_remote(
+    struct cli *cli, const char *given, struct roster_invitation *invitation, struct qosid_errbuf *err)
+{
+	char *absolute = given[0] != '/' ? realpath(given, NULL) : NULL;
+	int code = 0;
+
+	if (given[0] != '/' && absolute == NULL) {
+		code = qosid_error_errno(err, errno, "there is no folder %s for --remote", given);
+		qosid_error_hint(err, "give the full path of a remote that is not there now, such as "
+				      "/media/stick/records.git");
+		return code;
+	}
+	if (absolute != NULL)
+		given = absolute;
+	if (strlen(given) < sizeof(invitation->remote))
+		memcpy(invitation->remote, given, strlen(given) + 1);
+	else
+		code = options_wrong(
+		    cli, err, "the path of --remote is longer than %zu bytes", sizeof(invitation->remote) - 1);
+	free(absolute);
+	return code;
 }
