@@ -1,9 +1,6 @@
 /*
  * qosid invite: print the invitation that an office needs to ask for admission.
  */
-#include <stdlib.h>
-#include <string.h>
-
 #include "cli/enrol.h"
 #include "cli/options.h"
 

@@ -1,9 +1,6 @@
 /*
  * qosid join: prepare to join a space by its invitation; prints the request that the steward must admit.
  */
-#include <stdlib.h>
-#include <string.h>
-
 #include "cli/enrol.h"
 #include "cli/options.h"
 #include "cli/passphrase.h"
