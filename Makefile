@@ -16,12 +16,14 @@ JOBS    ?= 2
 
 # ---- what it needs -----------------------------------------------------------------------------------------------------
 PACKAGES_BUILD := gcc libc6-dev make pkg-config libgit2-dev libsqlite3-dev libsodium-dev libcjson-dev libzstd-dev \
-                  libssl-dev zlib1g-dev libsystemd-dev
-PACKAGES_TEST  := libcmocka-dev age openssh-client git zstd jq sqlite3 python3 iso-codes mandoc util-linux procps strace
+                  libssl-dev zlib1g-dev libsystemd-dev libmicrohttpd-dev libcurl4-openssl-dev libicu-dev libpcre2-dev
+PACKAGES_TEST  := libcmocka-dev age openssh-client git zstd jq sqlite3 python3 iso-codes mandoc util-linux procps strace curl
+# Where Node.js came with its own npm, Debian's would not go beside it.
+PACKAGES_TEST  += $(if $(shell command -v npm),,nodejs npm)
 PACKAGES_LINT  := clang-format clang-tidy cppcheck shellcheck
 PACKAGES_TOOLS := valgrind clang libclang-rt-14-dev
 
-LIBRARIES := libgit2 sqlite3 libsodium libcjson libzstd libcrypto zlib libsystemd
+LIBRARIES := libgit2 sqlite3 libsodium libcjson libzstd libcrypto zlib libsystemd libmicrohttpd libcurl icu-i18n icu-uc libpcre2-8
 
 # ---- flags -------------------------------------------------------------------------------------------------------------
 CC       ?= gcc
@@ -31,7 +33,7 @@ CPPFLAGS += -I. -D_GNU_SOURCE -DQOSID_VERSION='"$(VERSION)"'
 CFLAGS   ?= -O2 -g
 ifeq ($(SAN),)
 HARDEN   := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2 -fcf-protection
-LDHARDEN := -pie -Wl,-z,relro,-z,now
+LDHARDEN := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 else
 ifneq ($(findstring tsan,$(SAN)),)
 SANFLAGS := -fsanitize=thread
@@ -50,7 +52,7 @@ LINK       = $(CC) $(CFLAGS) $(LDHARDEN) $(SANFLAGS) $(LDFLAGS)
 run = $(if $(V),,@printf '  %-3s %s\n' $(1) $(2);)
 
 # ---- layers ------------------------------------------------------------------------------------------------------------
-LAYERS := sync sync/exchange sync/changeset sync/roster sync/replica crypto
+LAYERS := sync sync/exchange sync/couch sync/changeset sync/roster sync/replica crypto
 archive = $(BUILD)/lib/$(subst /,-,$(1)).a
 ARCHIVES := $(foreach l,$(LAYERS),$(call archive,$(l)))
 
@@ -75,7 +77,7 @@ all: $(PROGRAMS)
 $(BUILD)/qosid: $(patsubst %.c,$(BUILD)/%.o,$(wildcard cli/*.c)) $(ARCHIVES)
 	$(call run,LD,$@)$(LINK) -o $@ $^ $(PKG_LIBS) -lpthread
 
-$(BUILD)/qosidd: $(patsubst %.c,$(BUILD)/%.o,$(wildcard daemon/*.c)) $(ARCHIVES)
+$(BUILD)/qosidd: $(patsubst %.c,$(BUILD)/%.o,$(wildcard daemon/*.c daemon/*/*.c)) $(ARCHIVES)
 	$(call run,LD,$@)$(LINK) -o $@ $^ $(PKG_LIBS) -lpthread
 
 # ---- tests -------------------------------------------------------------------------------------------------------------
@@ -94,11 +96,12 @@ $(eval $(call unit_rules,replica,sync/replica))
 $(eval $(call unit_rules,changeset,sync/changeset))
 $(eval $(call unit_rules,roster,sync/roster))
 $(eval $(call unit_rules,exchange,sync/exchange))
+$(eval $(call unit_rules,couch,sync/couch))
 $(eval $(call unit_rules,space,sync))
 
 # The daemon is no layer: its tests link its objects except main.o.
 $(BUILD)/tests/unit/daemon/test_%: $(BUILD)/tests/unit/daemon/test_%.o \
-    $(patsubst %.c,$(BUILD)/%.o,$(filter-out daemon/main.c,$(wildcard daemon/*.c))) $(ARCHIVES)
+    $(patsubst %.c,$(BUILD)/%.o,$(filter-out daemon/main.c,$(wildcard daemon/*.c daemon/*/*.c))) $(ARCHIVES)
 	$(call run,LD,$@)$(LINK) -o $@ $^ $(PKG_LIBS) $(shell pkg-config --libs cmocka) -lpthread
 
 # Small programs that system tests and benches run: tests/tools/*.c, tests/bench/*.c.
@@ -180,7 +183,7 @@ install: all
 	install -m 644 docs/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 644 cli/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/qosid
-	install -m 644 daemon/qosidd.service $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 644 daemon/qosidd.service daemon/qosidd.socket $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed -i 's,@PREFIX@,$(PREFIX),g' $(DESTDIR)$(PREFIX)/lib/systemd/system/qosidd.service
 
 .PHONY: clean help

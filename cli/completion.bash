@@ -7,7 +7,7 @@ _qosid_words() { # words
 
 _qosid() {
     local commands="init identity invite join admit accept members put get rm ls changes conflicts resolve import export
-        remote sync status log verify digest keys help version"
+        remote sync couch status log verify digest keys help version"
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local program=(command "${COMP_WORDS[0]}") command='' argument=0 i word
     COMPREPLY=()
@@ -29,9 +29,12 @@ _qosid() {
     -C)
         compopt -o dirnames 2>/dev/null
         return ;;
+    --forget)
+        _qosid_words "all $("${program[@]}" status --json 2>/dev/null | grep -oE '"log":"[^"]*","sequence":[0-9]+,"cause"' | cut -d'"' -f4)"
+        return ;;
     --format) _qosid_words "csv jsonl"; return ;;
     --roles) _qosid_words "writer,reader reader auditor witness steward,writer,reader"; return ;;
-    -o | --output | --passphrase-file | --with)
+    -o | --output | --passphrase-file | --with | --user-file | --ca)
         compopt -o default 2>/dev/null
         return ;;
     esac
@@ -52,6 +55,7 @@ _qosid() {
     help:0) _qosid_words "$commands" ;;
     sync:*) _qosid_words "$("${program[@]}" remote ls 2>/dev/null | awk '{ print $1 }')" ;;
     remote:0) _qosid_words "add rm ls" ;;
+    couch:0) _qosid_words "pull push" ;;
     remote:1) [ "$previous" = rm ] && _qosid_words "$("${program[@]}" remote ls 2>/dev/null | awk '{ print $1 }')" ;;
     identity:0) _qosid_words "show export request" ;;
     keys:0) _qosid_words "allowed-signers epoch" ;;

@@ -11,6 +11,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "daemon/config_internal.h"
 #include "sync/roster/roster.h"
 
 #define SECOND 1000ll
@@ -133,8 +134,7 @@ static int read_percent(unsigned *out, const git_config_entry *entry, struct qos
 	return 0;
 }
 
-/* An absolute path, or one that begins with ~/. */
-static int read_path(char out[PATH_MAX], const git_config_entry *entry, struct qosid_errbuf *err)
+int config_read_path(char out[PATH_MAX], const git_config_entry *entry, struct qosid_errbuf *err)
 {
 	git_buf full = {0};
 	int rc = 0;
@@ -181,7 +181,7 @@ static int read_timing(struct schedule_timing *timing, const git_config_entry *e
 	return 0;
 }
 
-static int unknown_key(const git_config_entry *entry, struct qosid_errbuf *err)
+int config_unknown_key(const git_config_entry *entry, struct qosid_errbuf *err)
 {
 	int rc = qosid_error(err, QOSID_ERR_USAGE, "unknown key %s", entry->name);
 	qosid_error_hint(err, "qosidd.conf(5) lists the keys there are");
@@ -230,12 +230,12 @@ static int read_space_entry(
 	if (rc < 0 || known)
 		return rc;
 	if (strcmp(key, "path") == 0)
-		return read_path(space->path, entry, reading->err);
+		return config_read_path(space->path, entry, reading->err);
 	if (strcmp(key, "passphrasefile") == 0)
-		return read_path(space->passphrase_file, entry, reading->err);
+		return config_read_path(space->passphrase_file, entry, reading->err);
 	if (strcmp(key, "passphrasecredential") == 0)
 		return read_credential(space->credential, entry, reading->err);
-	return unknown_key(entry, reading->err);
+	return config_unknown_key(entry, reading->err);
 }
 
 /* One entry, named "daemon.interval" or "space.register.path" (section and key in lower case). */
@@ -251,13 +251,17 @@ static int read_entry(const git_config_entry *entry, void *context)
 			return 0;
 		rc = read_timing(&reading->defaults, entry, last + 1, &known, reading->err);
 		if (rc == 0 && !known)
-			rc = unknown_key(entry, reading->err);
+			rc = config_unknown_key(entry, reading->err);
+	} else if (strncmp(entry->name, "http.", 5) == 0 && first == last) {
+		if (reading->daemon_pass)
+			return 0;
+		rc = config_http_read(&reading->config.http, entry, last + 1, reading->err);
 	} else if (reading->daemon_pass || strncmp(entry->name, "include", 7) == 0) {
 		return 0; /* libgit2 has followed include.path and includeIf.*.path already */
 	} else if (strncmp(entry->name, "space.", 6) == 0 && first != last) {
 		rc = read_space_entry(reading, entry, first + 1, (size_t)(last - first - 1), last + 1);
 	} else {
-		rc = unknown_key(entry, reading->err);
+		rc = config_unknown_key(entry, reading->err);
 	}
 	return rc < 0 ? blame(reading, entry) : 0;
 }
@@ -316,6 +320,8 @@ int config_load(struct config *out, const char *path, struct qosid_errbuf *err)
 		rc = qosid_error(err, QOSID_ERR_FAILED, "cannot read the entries of %s", path);
 	if (rc == 0)
 		rc = check_spaces(&reading.config, path, err);
+	if (rc == 0)
+		rc = config_http_check(&reading.config.http, path, err);
 	if (rc == 0) {
 		*out = reading.config;
 		reading.config = (struct config){0};
@@ -329,6 +335,7 @@ out:
 void config_free(struct config *config)
 {
 	free(config->spaces);
+	config_http_free(&config->http);
 	*config = (struct config){0};
 }
 

@@ -15,6 +15,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "crypto/error.h"
 #include "daemon/schedule.h"
@@ -29,9 +30,24 @@ struct config_space {
 	struct schedule_timing timing;
 };
 
+/* The HTTP API. Lists end with NULL, and are NULL when empty. */
+struct config_http {
+	bool enabled;     /* the section is there */
+	bool open;        /* whoever comes over loopback is administrator */
+	bool listen_set;  /* address and port were given, not taken by default */
+	char address[46]; /* "": no TCP */
+	uint16_t port;
+	char socket[PATH_MAX]; /* a unix socket; "": none */
+	char data_dir[PATH_MAX];
+	char **hosts;
+	char **origins;
+	uint64_t body_max; /* 0: the server's default */
+};
+
 struct config {
 	struct config_space *spaces;
 	size_t count;
+	struct config_http http;
 };
 
 /* Read a file. Every fault of the file is QOSID_ERR_USAGE, and *out stays as it was. libgit2 must be initialised. */
@@ -39,6 +55,7 @@ int config_load(struct config *out, const char *path, struct qosid_errbuf *err);
 void config_free(struct config *config); /* accepts {0} */
 
 const struct config_space *config_find(const struct config *config, const char *name);
+bool config_http_equal(const struct config_http *a, const struct config_http *b);
 bool config_space_equal(const struct config_space *a, const struct config_space *b);
 
 #endif

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/clock.h"
+#include "daemon/service.h"
 #include "daemon/watch.h"
 #include "daemon/worker.h"
 
@@ -31,6 +32,7 @@ struct daemon {
 	struct config config; /* what is wanted */
 	struct served *served;
 	size_t count;
+	struct service *service; /* NULL: no HTTP */
 	int epoll_fd, signal_fd, timer_fd, done_fd, watch_fd;
 	int64_t watchdog_every; /* ms; 0: nobody asks */
 	int64_t watchdog_due, watch_due, retry_due, stop_due;
@@ -166,6 +168,18 @@ static void begin_stop(struct daemon *daemon)
 	daemon->stopping = true;
 	daemon->stop_due = clock_now() + STOP_WITHIN;
 	reconcile(daemon);
+	service_stop(daemon->service);
+	daemon->service = NULL;
+}
+
+/* The HTTP API as the configuration wants it. */
+static int reconcile_service(struct daemon *daemon, struct qosid_errbuf *err)
+{
+	if (daemon->options->once || service_fits(daemon->service, &daemon->config))
+		return 0;
+	service_stop(daemon->service);
+	daemon->service = NULL;
+	return service_start(&daemon->service, &daemon->config, daemon->journal, err);
 }
 
 static void reload(struct daemon *daemon)
@@ -186,6 +200,11 @@ static void reload(struct daemon *daemon)
 		journal_begin(&line, daemon->journal, LOG_INFO, "reloaded");
 		journal_number(&line, "spaces", (int64_t)config.count);
 		reconcile(daemon);
+		if (reconcile_service(daemon, &err) < 0) {
+			journal_end(&line);
+			journal_begin(&line, daemon->journal, LOG_ERR, "HTTP is not served");
+			journal_error(&line, &err);
+		}
 	} else {
 		journal_begin(&line, daemon->journal, LOG_ERR, "not reloaded, the old configuration stays");
 		journal_error(&line, &err);
@@ -215,6 +234,7 @@ static void on_watch(void *context, int handle, bool gone)
 		if (handle != WATCH_ALL && served->watch != handle)
 			continue;
 		worker_request(served->worker, WORKER_CHANGE);
+		service_wake(daemon->service, worker_space(served->worker)->name);
 		if (gone) {
 			served->watch = -1;
 			watch_space(daemon, served);
@@ -369,11 +389,15 @@ int daemon_run(const struct daemon_options *options, struct config *config, bool
 	if (rc < 0)
 		goto out;
 	struct journal_line line;
-	journal_begin(&line, daemon.journal, daemon.config.count ? LOG_INFO : LOG_WARNING, "started");
+	bool serves = daemon.config.count > 0 || daemon.config.http.enabled;
+	journal_begin(&line, daemon.journal, serves ? LOG_INFO : LOG_WARNING, "started");
 	journal_text(&line, "version", QOSID_VERSION);
 	journal_text(&line, "config", options->config_path);
 	journal_number(&line, "spaces", (int64_t)daemon.config.count);
 	journal_end(&line);
+	rc = reconcile_service(&daemon, err);
+	if (rc < 0)
+		goto out;
 	reconcile(&daemon);
 	notify_ready(&daemon);
 
@@ -388,6 +412,7 @@ int daemon_run(const struct daemon_options *options, struct config *config, bool
 	if (rc == 0 && options->once)
 		rc = daemon.stopping ? QOSID_ERR_FAILED : daemon.result;
 out:
+	service_stop(daemon.service);
 	if (!*abandoned)
 		tear_down(&daemon);
 	return rc;

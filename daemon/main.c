@@ -16,19 +16,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/api/api.h"
+#include "daemon/ask.h"
 #include "daemon/config.h"
 #include "daemon/daemon.h"
 #include "daemon/journal.h"
 
 #define CONFIG_SYSTEM "/etc/qosid/qosidd.conf"
 
-static const char usage_text[] = "usage: qosidd [-v] [-c FILE] [--once | --check-config]\n"
+static const char usage_text[] = "usage: qosidd [-v] [-c FILE] [--once | --check-config | --add-admin NAME]\n"
 				 "\n"
 				 "Keep the spaces that FILE names exchanged with their remotes: soon after a local\n"
 				 "change, and at intervals. Runs in the foreground; see qosidd(8), qosidd.conf(5).\n"
 				 "\n"
 				 "  -c, --config FILE   default " CONFIG_SYSTEM ", or for a user other than\n"
 				 "                      root $XDG_CONFIG_HOME/qosid/qosidd.conf\n"
+				 "      --add-admin NAME  make an administrator of the HTTP API, or change the\n"
+				 "                      password; asks for it, or reads it from standard input\n"
 				 "      --check-config  read the configuration, say what is wrong, and exit\n"
 				 "      --once          exchange with every remote once, then exit\n"
 				 "      --foreground    accepted for the sake of habit: there is no other mode\n"
@@ -40,6 +44,7 @@ static const char usage_text[] = "usage: qosidd [-v] [-c FILE] [--once | --check
 
 struct arguments {
 	char config[PATH_MAX];
+	const char *admin; /* NULL: run */
 	bool check, once, verbose;
 };
 
@@ -57,9 +62,10 @@ static void default_config(char out[PATH_MAX])
 /* Returns -1 to go on, otherwise the exit code. */
 static int parse_arguments(struct arguments *arguments, int argc, char **argv)
 {
-	enum { CHECK = 256, ONCE, FOREGROUND, VERSION };
+	enum { CHECK = 256, ADD_ADMIN, ONCE, FOREGROUND, VERSION };
 	static const struct option options[] = {
 	    {"config", required_argument, NULL, 'c'},
+	    {"add-admin", required_argument, NULL, ADD_ADMIN},
 	    {"check-config", no_argument, NULL, CHECK},
 	    {"once", no_argument, NULL, ONCE},
 	    {"foreground", no_argument, NULL, FOREGROUND},
@@ -74,6 +80,9 @@ static int parse_arguments(struct arguments *arguments, int argc, char **argv)
 		switch (option) {
 		case 'c':
 			(void)snprintf(arguments->config, PATH_MAX, "%s", optarg);
+			break;
+		case ADD_ADMIN:
+			arguments->admin = optarg;
 			break;
 		case CHECK:
 			arguments->check = true;
@@ -131,6 +140,19 @@ static int block_signals(sigset_t *signals, struct qosid_errbuf *err)
 	return 0;
 }
 
+static int add_admin(const char *name, const struct config *config, struct qosid_errbuf *err)
+{
+	struct qosid_buf password = {0};
+	if (!config->http.enabled)
+		return qosid_error(
+		    err, QOSID_ERR_USAGE, "the configuration has no [http], so there are no administrators");
+	int rc = ask_new_password(name, &password, err);
+	if (rc == 0)
+		rc = api_add_admin(config->http.data_dir, name, (const char *)password.data, err);
+	qosid_buf_wipe(&password);
+	return rc;
+}
+
 static int run(
     const struct arguments *arguments, const struct journal *journal, bool *abandoned, struct qosid_errbuf *err)
 {
@@ -143,7 +165,9 @@ static int run(
 		rc = qosid_error(err, QOSID_ERR_FAILED, "cannot initialise libsodium and libgit2");
 	if (rc == 0)
 		rc = config_load(&config, arguments->config, err);
-	if (rc == 0 && arguments->check)
+	if (rc == 0 && arguments->admin)
+		rc = add_admin(arguments->admin, &config, err);
+	else if (rc == 0 && arguments->check)
 		(void)printf("%s: good, spaces: %zu\n", arguments->config, config.count);
 	else if (rc == 0)
 		rc = daemon_run(&options, &config, abandoned, err);

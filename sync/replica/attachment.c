@@ -4,12 +4,14 @@
  *
  * Content is never removed here, also when no kept revision names it any more: another revision may arrive that does.
  */
+#include <openssl/evp.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "sync/limits.h"
 #include "sync/replica/replica_internal.h"
+#include "sync/replica/replica_query.h"
 
 struct attachment_writer {
 	struct replica *replica;
@@ -19,6 +21,7 @@ struct attachment_writer {
 	int64_t chunks;
 	int64_t length;
 	struct qosid_buf chunk;
+	EVP_MD_CTX *md5;
 	crypto_generichash_state state;
 };
 
@@ -33,6 +36,12 @@ int attachment_writer_open(struct attachment_writer **out, struct replica *repli
 	writer = calloc(1, sizeof(*writer));
 	if (!writer)
 		return qosid_error(err, QOSID_ERR_NOMEM, "out of memory");
+	writer->md5 = EVP_MD_CTX_new();
+	if (!writer->md5 || EVP_DigestInit_ex(writer->md5, EVP_md5(), NULL) != 1) {
+		EVP_MD_CTX_free(writer->md5);
+		free(writer);
+		return qosid_error(err, QOSID_ERR_FAILED, "cannot compute an MD5");
+	}
 	writer->replica = replica;
 	writer->transaction = replica->transaction;
 	(void)crypto_generichash_init(&writer->state, NULL, 0, DIGEST_BYTES); /* fails on a bad length only */
@@ -75,6 +84,8 @@ int attachment_writer_write(struct attachment_writer *writer, const void *data, 
 		return qosid_error(err, QOSID_ERR_LIMIT, "an attachment has more than %llu bytes",
 		    (unsigned long long)LIMIT_ATTACHMENT_BYTES);
 	crypto_generichash_update(&writer->state, bytes, len);
+	if (EVP_DigestUpdate(writer->md5, bytes, len) != 1)
+		return qosid_error(err, QOSID_ERR_FAILED, "cannot compute an MD5");
 	writer->length += (int64_t)len;
 	while (rc == 0 && len > 0) {
 		size_t room = REPLICA_CHUNK_BYTES - writer->chunk.len;
@@ -106,11 +117,15 @@ int attachment_writer_finish(
     struct attachment_writer *writer, uint8_t digest[DIGEST_BYTES], int64_t *length, struct qosid_errbuf *err)
 {
 	struct replica *replica = writer->replica;
+	uint8_t md5[MD5_BYTES];
+	unsigned md5_len = 0;
 	bool found;
 	int rc;
 
 	if (!is_alive(writer))
 		return qosid_error(err, QOSID_ERR_USAGE, "the attachment's transaction has ended");
+	if (EVP_DigestFinal_ex(writer->md5, md5, &md5_len) != 1)
+		return qosid_error(err, QOSID_ERR_FAILED, "cannot compute an MD5");
 	(void)crypto_generichash_final(&writer->state, digest, DIGEST_BYTES); /* fails on a bad length only */
 	*length = writer->length;
 	rc = attachment_find(replica, digest, &found, NULL, err);
@@ -119,8 +134,8 @@ int attachment_writer_finish(
 	} else if (rc == 0) {
 		rc = flush_chunk(writer, err);
 		if (rc == 0)
-			rc = replica_run(replica, STATEMENT_ATTACHMENT_NAME, err, "ibi", writer->number, digest,
-			    (size_t)DIGEST_BYTES, writer->length);
+			rc = replica_run(replica, STATEMENT_ATTACHMENT_NAME, err, "ibib", writer->number, digest,
+			    (size_t)DIGEST_BYTES, writer->length, md5, (size_t)md5_len);
 		if (rc == 0)
 			replica->state.attachments++;
 	}
@@ -141,6 +156,7 @@ void attachment_writer_free(struct attachment_writer *writer)
 	}
 	qosid_buf_wipe(&writer->chunk);
 	sodium_memzero(&writer->state, sizeof(writer->state));
+	EVP_MD_CTX_free(writer->md5);
 	free(writer);
 }
 

@@ -228,12 +228,16 @@ static void reset(struct document *document)
 	qosid_buf_reset(&document->body);
 }
 
-/* Whether a member name means something that begins with an underscore, escaped or not. */
+/* Whether a member name means something that begins with an underscore, escaped or not. What CouchDB's replicator
+ * writes into its documents (_replication_state and the like) is part of the body, as there. */
 static bool is_special(struct json_slice name)
 {
+	static const char ordinary[] = "\"_replication_";
 	struct json_points points = json_points_of(name);
 	uint32_t point;
 
+	if (name.len > sizeof(ordinary) && memcmp(name.text, ordinary, sizeof(ordinary) - 1) == 0)
+		return false;
 	return json_points_next(&points, &point) && point == '_';
 }
 

@@ -36,7 +36,8 @@ struct document {
 /* Take text apart. Checked: JSON (json.h), object, size of the body (LIMIT_DOCUMENT_BYTES), types of the special
  * members, _rev against _revisions, id length and form (not empty, at most LIMIT_DOCUMENT_ID_BYTES, no leading
  * underscore but _design/ and _local/, no NUL). _conflicts, _deleted_conflicts, _revs_info, _local_seq and _revs_diff
- * are accepted and dropped, as CouchDB does; any other underscore member is QOSID_ERR_INVALID naming it. */
+ * are accepted and dropped, as CouchDB does; members that begin with _replication_ are part of the body, as there; any
+ * other underscore member is QOSID_ERR_INVALID naming it. */
 int document_parse(struct document *document, const char *text, size_t len, struct qosid_errbuf *err);
 void document_free(struct document *document);
 

@@ -44,6 +44,7 @@ static const char *const migrations[REPLICA_SCHEMA_VERSION] = {
     " attachments TEXT,"
     " body TEXT NOT NULL) STRICT;"
     "CREATE INDEX document_conflict ON document (id) WHERE flags & 8;"
+    "CREATE INDEX document_deleted ON document (id) WHERE flags & 1;"
     /* Bodies of losing leaves, and of inner revisions that wait for publication. */
     "CREATE TABLE revision ("
     " number INTEGER PRIMARY KEY,"
@@ -57,10 +58,11 @@ static const char *const migrations[REPLICA_SCHEMA_VERSION] = {
     " attachments TEXT,"
     " body TEXT NOT NULL) STRICT;"
     "CREATE INDEX revision_document ON revision (document, pending);"
-    /* digest is NULL while the content is being written. */
+    /* digest is NULL while the content is being written. MD5 is for clients of CouchDB; nothing here rests on it. */
     "CREATE TABLE attachment ("
     " number INTEGER PRIMARY KEY,"
     " digest BLOB UNIQUE,"
+    " md5 BLOB,"
     " length INTEGER NOT NULL,"
     " published INTEGER NOT NULL) STRICT;"
     "CREATE TABLE attachment_chunk ("
@@ -129,8 +131,9 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
 	"SELECT 1 FROM revision WHERE document = " DOCUMENT_OF_ID " AND pending = 1 LIMIT 1",
 
     [STATEMENT_ATTACHMENT_FIND] = "SELECT number, length, published FROM attachment WHERE digest = ?1",
+    [STATEMENT_ATTACHMENT_MD5] = "SELECT md5 FROM attachment WHERE digest = ?1",
     [STATEMENT_ATTACHMENT_INSERT] = "INSERT INTO attachment (digest, length, published) VALUES (NULL, 0, 0)",
-    [STATEMENT_ATTACHMENT_NAME] = "UPDATE attachment SET digest = ?2, length = ?3 WHERE number = ?1",
+    [STATEMENT_ATTACHMENT_NAME] = "UPDATE attachment SET digest = ?2, length = ?3, md5 = ?4 WHERE number = ?1",
     [STATEMENT_ATTACHMENT_DELETE] = "DELETE FROM attachment WHERE number = ?1",
     [STATEMENT_ATTACHMENT_PUBLISHED] = "UPDATE attachment SET published = 1 WHERE digest = ?1 AND published = 0",
     [STATEMENT_CHUNK_INSERT] = "INSERT INTO attachment_chunk (attachment, number, data) VALUES (?1, ?2, ?3)",

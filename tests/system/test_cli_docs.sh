@@ -26,6 +26,7 @@ equals "$(complete_words "$qosid" -C "$a" sync st)" "stick " "a remote is comple
 equals "$(complete_words "$qosid" -C "$a" remote rm s)" "stick " "for remote rm too"
 equals "$(complete_words "$qosid" -C "$a" log d)" "dushanbe " "an office is completed"
 equals "$(complete_words "$qosid" remote "")" "add ls rm " "actions are completed"
+equals "$(complete_words "$qosid" -C "$a" status --forget "")" "all " "what --forget takes is completed"
 equals "$(complete_words "$qosid" import x --format "")" "csv jsonl " "formats are completed"
 
 # ---- the manual
@@ -55,6 +56,8 @@ manual_has_options join qosid-admit.1
 manual_has_options invite qosid-admit.1
 manual_has_options verify qosid-verify.1
 manual_has_options remote qosid-sync.1
+manual_has_options status qosid-sync.1
+manual_has_options couch qosid-couch.1
 
 # ---- signals and folders
 status=$(

@@ -27,6 +27,13 @@ fails 2 "--office" "join without a name" "$qosid" join "$scratch/invitation.json
 fails 1 "hint:" "join with something else than an invitation" "$qosid" join '{"qosid":"x"}' --office khujand "$b"
 works "join" "$qosid" join "$scratch/invitation.json" --office khujand "$b" -o "$scratch/request.json"
 says err "read these words" "join says what to do"
+url() { "$qosid" -C "$1" remote ls --json | jq -r .url; }
+works "join with a relative --remote" "$qosid" -C "$scratch/meeting" join ../invitation.json --office kulob --remote ./records.git "$scratch/kulob"
+equals "$(url "$scratch/kulob")" "$(realpath "$remote")" "stores its full path"
+fails 3 "full path" "one that is not there is refused" "$qosid" join "$scratch/invitation.json" --office isfara --remote nowhere.git "$scratch/isfara"
+if [ -e "$scratch/isfara" ]; then not_ok "and nothing is made"; else ok "and nothing is made"; fi
+works "unless it is given in full" "$qosid" join "$scratch/invitation.json" --office isfara --remote "$scratch/stick/r.git" "$scratch/isfara"
+equals "$(url "$scratch/isfara")" "$scratch/stick/r.git" "which is kept as it is"
 words=$("$qosid" -C "$b" identity --json | jq -r .fingerprint)
 run "$qosid" -C "$b" identity request
 equals "$(jq -r .office "$scratch/out")" khujand "the request can be printed again"
@@ -168,10 +175,47 @@ forged=$(printf 'tree %s\nparent %s\nauthor dushanbe <dushanbe> 1700000000 +0000
 git -C "$remote" update-ref refs/heads/office/dushanbe "$forged"
 run "$qosid" -C "$b" sync
 exits 5 "a forged commit stops the log"
-says err "office/dushanbe" "and sync names it"
+says err "the log office/dushanbe@origin has stopped at change set" "and sync names it and the place"
 run "$qosid" -C "$b" status
 says out "this log has stopped" "status shows it"
 run "$qosid" -C "$b" status --json
 json '.[0].findings | map(select(.stops)) | length >= 1 and (.[0] | has("cause") and has("evidence") and has("detail"))' "status as JSON has the finding"
+
+# ---- somebody has looked at it
+found() { "$qosid" -C "$b" status --json | jq -r '.findings[] | "\(.log) \(.stops)"' | sort | tr '\n' ';'; }
+equals "$(found)" "office/dushanbe false;office/dushanbe@origin true;" "there is a warning, and a log that has stopped"
+fails 3 "nothing was found" "--forget of a log without problems" "$qosid" -C "$b" status --forget office/khujand
+fails 2 "one log" "--forget twice" "$qosid" -C "$b" status --forget office/khujand --forget all
+works "--forget all" "$qosid" -C "$b" status --forget all --json
+json '.[0] | .ok and .forgotten == 1' "says how many it forgot"
+equals "$(found)" "office/dushanbe@origin true;" "and leaves what stops a log"
+works "--forget of a log" "$qosid" -C "$b" status --forget office/dushanbe@origin
+says out "forgot 1 problem" "says so"
+equals "$(found)" "" "no problem is left"
+run "$qosid" -C "$b" sync
+exits 5 "what still does not hold is found again"
+
+# ---- damage at one remote, and its removal
+bad=$scratch/meeting/bad.git
+"$qosid" -C "$a" remote add bad "$bad" --create
+"$qosid" -C "$a" sync -q bad
+put "$a" damaged '{}' >/dev/null
+"$qosid" -C "$a" sync -q bad
+blob=$(git -C "$bad" rev-parse refs/heads/office/dushanbe:changes.age)
+chmod u+w "$bad/objects/${blob:0:2}/${blob:2}"
+truncate -s 20 "$bad/objects/${blob:0:2}/${blob:2}"
+"$qosid" -C "$b" remote add bad "$bad"
+run "$qosid" -C "$b" sync bad
+exits 5 "a damaged object stops the log"
+says err "the log office/dushanbe@bad has stopped" "and sync names it"
+sqlite3 "$b/replica.db" "UPDATE finding SET sequence = 0 WHERE log = 'office/dushanbe@bad'"
+run "$qosid" -C "$b" sync origin
+says err "the log office/dushanbe@bad has stopped: " "a place that is not known is left out"
+refs() { git -C "$b/log.git" for-each-ref --format='%(refname)' "refs/remotes/$1"; }
+equals "$(refs bad | grep -c /roster/)" 1 "what the remote showed is noted"
+works "remote rm of it" "$qosid" -C "$b" remote rm bad
+equals "$(found)" "office/dushanbe@origin true;" "forgets what was found there, and only that"
+equals "$(refs bad)" "" "and what it showed"
+equals "$(refs origin | head -n 1)" "refs/remotes/origin/office/dushanbe" "the other remote's stays"
 
 finish

@@ -188,6 +188,64 @@ static void syntax_errors_have_a_line(void **state)
 	assert_bad("[daemon]\ninterval = 5m\n[space \"a\npath = /a\n", NULL, ":3");
 }
 
+static void http_is_read(void **state)
+{
+	(void)state;
+	struct config config = {0}, other = {0};
+	assert_good(&config, "");
+	assert_false(config.http.enabled);
+	config_free(&config);
+	assert_good(&config, "[http]\ndataDir = /srv/data/\n");
+	assert_true(config.http.enabled);
+	assert_string_equal(config.http.data_dir, "/srv/data");
+	assert_string_equal(config.http.address, "127.0.0.1");
+	assert_int_equal(config.http.port, 5985);
+	assert_false(config.http.open || config.http.listen_set);
+	assert_null(config.http.hosts);
+	assert_good(&other, "[http]\ndataDir = /srv/data\nlisten = [::1]:80\nsocket = /run/s\nhost = a.example\n"
+			    "host = b.example\norigin = https://app.example:8443\norigin = *\nopen = loopback\n"
+			    "maxBody = 2m\n");
+	assert_string_equal(other.http.address, "::1");
+	assert_int_equal(other.http.port, 80);
+	assert_string_equal(other.http.socket, "/run/s");
+	assert_string_equal(other.http.hosts[1], "b.example");
+	assert_null(other.http.hosts[2]);
+	assert_string_equal(other.http.origins[0], "https://app.example:8443");
+	assert_true(other.http.open);
+	assert_int_equal(other.http.body_max, 2 << 20);
+	assert_false(config_http_equal(&config.http, &other.http));
+	assert_true(config_http_equal(&other.http, &other.http));
+	config_free(&config);
+	config_free(&other);
+	assert_good(&config, "[http]\ndataDir = /d\nlisten = off\n");
+	assert_string_equal(config.http.address, "");
+	config_free(&config);
+	assert_good(&config, "[http]\ndataDir = /d\nlisten = 0\n");
+	assert_int_equal(config.http.port, 0);
+	config_free(&config);
+}
+
+static void bad_http_is_named(void **state)
+{
+	(void)state;
+	static const char *const listens[] = {"", "x", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:80",
+	    "[::1]80", "localhost:80", "127.0.0.1:8a", ":80"};
+	char text[128];
+	for (size_t i = 0; i < sizeof listens / sizeof listens[0]; i++) {
+		(void)snprintf(text, sizeof text, "[http]\ndataDir = /d\nlisten = %s\n", listens[i]);
+		assert_bad(text, "3", "http.listen");
+	}
+	assert_bad("[http]\nlisten = 80\n", NULL, "has no dataDir");
+	assert_bad("[http]\ndataDir = d\n", "2", "is not an absolute path");
+	assert_bad("[http]\nopen = yes\n", "2", "is not loopback or no");
+	assert_bad("[http]\nhost = a:80\n", "2", "is not a host name without a port");
+	assert_bad("[http]\norigin = app.example\n", "2", "is not an origin");
+	assert_bad("[http]\norigin = https://app.example/\n", "2", "is not an origin");
+	assert_bad("[http]\nmaxBody = 1\n", "2", "is not a size");
+	assert_bad("[http]\nport = 80\n", "2", "unknown key http.port");
+	assert_bad("[http \"x\"]\nlisten = 80\n", NULL, "unknown key");
+}
+
 static void absent_file_is_said(void **state)
 {
 	(void)state;
@@ -227,6 +285,8 @@ int main(void)
 	    cmocka_unit_test(bad_spaces_are_named),
 	    cmocka_unit_test(second_of_two_values_is_found),
 	    cmocka_unit_test(syntax_errors_have_a_line),
+	    cmocka_unit_test(http_is_read),
+	    cmocka_unit_test(bad_http_is_named),
 	    cmocka_unit_test(absent_file_is_said),
 	    cmocka_unit_test(included_files_count),
 	};
