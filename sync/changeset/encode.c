@@ -12,8 +12,8 @@
 #include "sync/replica/json.h"
 #include "sync/replica/timestamp.h"
 
-#define DEFAULT_LEVEL 3
-#define MIN_MATCH 6 /* of zstd: 1 % smaller than its own choice on records, at the same cost */
+#define DEFAULT_LEVEL 6 /* links are slower than processors: see docs/performance.md */
+#define MIN_MATCH 6     /* records share long texts or none */
 #define CHUNK_BYTES 65536
 
 struct changeset_encoder {
