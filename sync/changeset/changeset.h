@@ -29,7 +29,7 @@ struct changeset_header {
 
 struct changeset_encoder;
 
-/* Start one; ciphertext is appended to out as it comes. recipient is the epoch's. level is zstd's (0: 3; others
+/* Start one; ciphertext is appended to out as it comes. recipient is the epoch's. level is zstd's (0: 6; others
  * are brought into its range). */
 int changeset_encoder_open(struct changeset_encoder **out_encoder, const struct changeset_header *header,
     const char *recipient, int level, struct qosid_buf *out, struct qosid_errbuf *err);
