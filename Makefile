@@ -149,8 +149,8 @@ lint: deps-lint
 	tests/lint/man docs/man/*.[1-9]
 	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --suppressions-list=tests/lint/cppcheck.txt \
 	    --enable=warning,performance,portability -I. crypto sync daemon cli
-	printf '%s\n' $(filter %.c,$(filter-out tests/%,$(SOURCES))) | xargs -P $(JOBS) -n 1 sh -c \
-	    'clang-tidy --quiet "$$@" -- -std=c11 $(subst ",\",$(subst ','\'',$(CPPFLAGS))) $(PKG_CFLAGS)' clang-tidy
+	printf '%s\n' $(filter %.c,$(filter-out tests/%,$(SOURCES))) | xargs -P $(JOBS) -I FILE clang-tidy --quiet FILE -- \
+	    -std=c11 $(CPPFLAGS) $(PKG_CFLAGS)
 format:
 	clang-format -i $(SOURCES)
 

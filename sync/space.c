@@ -21,6 +21,7 @@
 
 #include "crypto/fingerprint.h"
 #include "crypto/sshsig.h"
+#include "sync/exchange/newfile.h"
 #include "sync/space_internal.h"
 
 #define LOCK_TRIES 100
@@ -253,18 +254,6 @@ static void remove_folder(const char *dir)
 	(void)nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* Write a file's or folder's name to disk. */
-static int sync_folder(const char *dir, struct qosid_errbuf *err)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
-
-	if (fd < 0 || fsync(fd) != 0)
-		rc = qosid_error_errno(err, errno, "cannot write %s to disk", dir);
-	if (fd >= 0)
-		(void)close(fd); /* opened for reading only */
-	return rc;
-}
-
 /* The place must be free, or an empty folder, which the new one takes the place of. */
 static int check_empty(const char *dir, struct qosid_errbuf *err)
 {
@@ -359,13 +348,13 @@ static int finish_parts(struct space *space, const char *dir, int rc, struct qos
 	if (rc == 0)
 		rc = space_config_write(&space->config, space->dir, err);
 	space_close(space);
-	if (rc == 0 && built == NULL)
-		rc = no_memory(err);
-	if (rc == 0 && (rc = sync_folder(built, err)) == 0 && rename(built, dir) != 0)
+	if (built == NULL)
+		rc = rc != 0 ? rc : no_memory(err);
+	else if (rc == 0 && (rc = newfile_fsync_folder(built, err)) == 0 && rename(built, dir) != 0)
 		rc = qosid_error_errno(err, errno, "cannot put the folder %s in place", dir);
 	if (rc == 0) {
 		parent = space_path(dir, "..");
-		rc = parent == NULL ? no_memory(err) : sync_folder(parent, err);
+		rc = parent == NULL ? no_memory(err) : newfile_fsync_folder(parent, err);
 	}
 	if (rc != 0 && built != NULL && built[0] != '\0')
 		remove_folder(built);

@@ -17,14 +17,14 @@
 typedef int (*finding_fn)(void *context, const struct replica_finding *finding, struct qosid_errbuf *err);
 
 struct proof {
+	crypto_generichash_state hash; /* of the attachment whose parts are being read */
 	struct exchange *exchange;
 	bool decrypt;
 	finding_fn visit;
 	void *context;
 	size_t sets;
-	struct replica_record record;  /* scratch of find_line() */
-	crypto_generichash_state hash; /* of the attachment whose parts are being read */
-	int64_t part;                  /* the last one of it; 0: between attachments */
+	struct replica_record record; /* scratch of find_line() */
+	int64_t part;                 /* the last one of it; 0: between attachments */
 };
 
 static int tell(struct proof *proof, const struct log *log, int64_t sequence, const git_oid *evidence,
