@@ -117,6 +117,10 @@ int replica_sqlite_error(struct replica *replica, int rc, const char *what, stru
 /* QOSID_ERR_USAGE unless a transaction is open. */
 int replica_need_transaction(const struct replica *replica, struct qosid_errbuf *err);
 
+/* Visit what a bound statement over DOCUMENT_COLUMNS returns, and finalize it (replica_read.c). */
+int replica_visit_rows(
+    struct replica *replica, sqlite3_stmt *row, replica_visit_fn visit, void *context, struct qosid_errbuf *err);
+
 /* The end of every function that writes: returns rc, and dooms the transaction unless rc is 0 or a refusal, which alone
  * is certain to have written nothing. */
 int replica_settle(struct replica *replica, int rc);

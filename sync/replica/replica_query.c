@@ -41,23 +41,6 @@ static int bind_page(
 	return rc == SQLITE_OK ? 0 : replica_sqlite_error(replica, rc, "cannot bind a query", err);
 }
 
-/* Visit what a bound statement returns, and finalize it. */
-static int visit_rows(
-    struct replica *replica, sqlite3_stmt *row, replica_visit_fn visit, void *context, struct qosid_errbuf *err)
-{
-	struct replica_record record = {0};
-	int rc = 0;
-
-	while (rc == 0 && (rc = replica_walk_next(replica, row, err)) == 1) {
-		rc = record_load_document(replica, row, &record, err);
-		if (rc == 0)
-			rc = visit(context, &record, err);
-	}
-	sqlite3_finalize(row);
-	replica_record_free(&record);
-	return rc;
-}
-
 int replica_visit_page(struct replica *replica, const struct replica_page *page, replica_visit_fn visit, void *context,
     struct qosid_errbuf *err)
 {
@@ -76,7 +59,7 @@ int replica_visit_page(struct replica *replica, const struct replica_page *page,
 		sqlite3_finalize(row);
 		return rc;
 	}
-	return visit_rows(replica, row, visit, context, err);
+	return replica_visit_rows(replica, row, visit, context, err);
 }
 
 /* The number in the only row of a query with one number or text bound. */
@@ -128,7 +111,7 @@ int replica_visit_feed(struct replica *replica, const struct replica_feed *feed,
 		sqlite3_finalize(row);
 		return rc;
 	}
-	return visit_rows(replica, row, visit, context, err);
+	return replica_visit_rows(replica, row, visit, context, err);
 }
 
 int replica_count_changes(struct replica *replica, int64_t since, int64_t *out, struct qosid_errbuf *err)

@@ -241,8 +241,7 @@ int replica_render_record(struct replica *replica, const struct replica_record *
 
 /* ---- visits ---- */
 
-/* Visit what a bound statement over DOCUMENT_COLUMNS returns, and finalize it. */
-static int visit_rows(
+int replica_visit_rows(
     struct replica *replica, sqlite3_stmt *row, replica_visit_fn visit, void *context, struct qosid_errbuf *err)
 {
 	struct replica_record record = {0};
@@ -286,7 +285,7 @@ int replica_visit_documents(struct replica *replica, const struct replica_range 
 		sqlite3_finalize(row);
 		return rc;
 	}
-	return visit_rows(replica, row, visit, context, err);
+	return replica_visit_rows(replica, row, visit, context, err);
 }
 
 int replica_visit_changes(struct replica *replica, int64_t since, int64_t limit, replica_visit_fn visit, void *context,
@@ -303,7 +302,7 @@ int replica_visit_changes(struct replica *replica, int64_t since, int64_t limit,
 		sqlite3_finalize(row);
 		return rc;
 	}
-	return visit_rows(replica, row, visit, context, err);
+	return replica_visit_rows(replica, row, visit, context, err);
 }
 
 int replica_visit_conflicts(struct replica *replica, replica_visit_fn visit, void *context, struct qosid_errbuf *err)
@@ -312,7 +311,7 @@ int replica_visit_conflicts(struct replica *replica, replica_visit_fn visit, voi
 	int rc = replica_prepare(
 	    replica, "SELECT " DOCUMENT_COLUMNS " FROM document WHERE flags & 8 ORDER BY id", &row, err);
 
-	return rc < 0 ? rc : visit_rows(replica, row, visit, context, err);
+	return rc < 0 ? rc : replica_visit_rows(replica, row, visit, context, err);
 }
 
 /* ---- the digest ---- */
