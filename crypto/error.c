@@ -123,7 +123,7 @@ int qosid_error_exit_code(int code)
 const char *qosid_error_name(int code)
 {
 	static const char *const names[] = {"ok", "failed", "usage", "not_found", "conflict", "refused", "offline",
-	    "invalid", "limit", "no_memory", "io", "full", "busy", "corrupt", "exists", "waiting"};
+	    "invalid", "limit", "no_memory", "io", "full", "busy", "corrupt", "exists", "waiting", "cancelled"};
 
 	if (code > 0 || code <= -(int)(sizeof(names) / sizeof(names[0])))
 		return "failed";

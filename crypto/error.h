@@ -22,12 +22,13 @@ enum qosid_error {
 	QOSID_ERR_INVALID = -7,  /* malformed input: JSON, age file, commit, CSV */
 	QOSID_ERR_LIMIT = -8,    /* larger or deeper than sync/limits.h allows */
 	QOSID_ERR_NOMEM = -9,
-	QOSID_ERR_IO = -10,      /* the operating system said no */
-	QOSID_ERR_FULL = -11,    /* no space left on the device, or over quota */
-	QOSID_ERR_BUSY = -12,    /* another process holds the lock */
-	QOSID_ERR_CORRUPT = -13, /* stored data contradicts itself */
-	QOSID_ERR_EXISTS = -14,  /* would overwrite something that must be kept */
-	QOSID_ERR_WAITING = -15, /* cannot be judged yet: something it names has not arrived */
+	QOSID_ERR_IO = -10,        /* the operating system said no */
+	QOSID_ERR_FULL = -11,      /* no space left on the device, or over quota */
+	QOSID_ERR_BUSY = -12,      /* another process holds the lock */
+	QOSID_ERR_CORRUPT = -13,   /* stored data contradicts itself */
+	QOSID_ERR_EXISTS = -14,    /* would overwrite something that must be kept */
+	QOSID_ERR_WAITING = -15,   /* cannot be judged yet: something it names has not arrived */
+	QOSID_ERR_CANCELLED = -16, /* the caller asked to stop */
 };
 
 /* Owned by the caller, who zeroes it with = {0}. Each text is NUL-terminated, cut (never overrun) when too long. */

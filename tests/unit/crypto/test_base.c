@@ -98,7 +98,7 @@ static void test_error_from_errno(void **state)
 static void test_error_exit_codes_and_names(void **state)
 {
 	(void)state;
-	for (int code = 0; code >= QOSID_ERR_WAITING; code--) {
+	for (int code = 0; code >= QOSID_ERR_CANCELLED; code--) {
 		assert_in_range(qosid_error_exit_code(code), code == 0 ? 0 : 1, 6);
 		assert_non_null(qosid_error_name(code));
 		if (code >= QOSID_ERR_OFFLINE)
@@ -109,6 +109,7 @@ static void test_error_exit_codes_and_names(void **state)
 	assert_string_equal(qosid_error_name(QOSID_ERR_CONFLICT), "conflict");
 	assert_string_equal(qosid_error_name(QOSID_ERR_REFUSED), "refused");
 	assert_string_equal(qosid_error_name(QOSID_ERR_WAITING), "waiting");
+	assert_string_equal(qosid_error_name(QOSID_ERR_CANCELLED), "cancelled");
 	assert_non_null(qosid_error_name(-99));
 	assert_non_null(qosid_error_name(99));
 	assert_int_equal(qosid_error_exit_code(-99), 1);

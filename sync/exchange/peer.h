@@ -1,0 +1,49 @@
+/*
+ * A peer: the repository at the other end of a meeting, whatever the way to it.
+ *
+ * meet.c speaks to this; peer_folder.c is a repository in a folder, peer_wire.c one behind ssh or https. Nothing a peer
+ * says is trusted: what it sends is counted, capped and hashed on the way in, and means something only after log.h has
+ * verified it.
+ */
+#ifndef QOSID_SYNC_EXCHANGE_PEER_H
+#define QOSID_SYNC_EXCHANGE_PEER_H
+
+#include <git2.h>
+
+#include "crypto/error.h"
+#include "sync/exchange/link.h"
+#include "sync/exchange/repo.h"
+#include "sync/exchange/transfer.h"
+
+struct peer;
+
+/* Open a folder (absolute path or file://) or connect to an ssh or https remote. own is this office's repository, into
+ * which fetches go. QOSID_ERR_OFFLINE: it cannot be reached now. */
+int peer_open(struct peer **out, const struct link_target *target, const struct link_limits *limits, struct repo *own,
+    struct qosid_errbuf *err);
+void peer_close(struct peer *peer); /* accepts NULL */
+
+/* Visit the peer's refs below refs/heads/, as it had them when it was opened (or asked last). */
+int peer_visit_refs(struct peer *peer,
+    int (*visit)(void *context, const char *name, const git_oid *id, struct qosid_errbuf *err), void *context,
+    struct qosid_errbuf *err);
+
+/* Bring the chain that ends in tip here, as transfer_chain() does: in batches of bounded size, each complete and looked
+ * at by watch before the next is asked for. `have` is where our copy of the log ends (zero: nothing). What has arrived
+ * when the link breaks is kept, and the next fetch goes on from there. */
+int peer_fetch(struct peer *peer, const git_oid *tip, const git_oid *have, const char *progress,
+    const struct transfer_watch *watch, struct transfer_stats *stats, bool *whole, struct qosid_errbuf *err);
+
+/* Bring the chain that ends in tip there and move the peer's ref from old (NULL: absent) to it, in steps of bounded
+ * size that each move the ref, so that a link that always breaks still makes progress. QOSID_ERR_CONFLICT: the ref
+ * moved meanwhile. */
+int peer_push(struct peer *peer, const char *ref, const git_oid *old, const git_oid *tip, struct transfer_stats *stats,
+    struct qosid_errbuf *err);
+
+/* Bytes on the wire so far (zeros for a folder). */
+void peer_read_traffic(const struct peer *peer, struct link_traffic *out);
+
+/* The peer in words for error texts: the folder, or the URL without anything secret. */
+const char *peer_name(const struct peer *peer);
+
+#endif
