@@ -41,17 +41,19 @@ int space_publish(struct space *space, const struct exchange_progress *progress,
 int space_exchange(struct space *space, const char *remote, const struct exchange_progress *progress,
     struct exchange_report *report, struct qosid_errbuf *err)
 {
-	struct qosid_buf path = {0};
+	struct qosid_buf url = {0};
+	struct link_target target = {0};
 	int rc;
 
-	if ((rc = space_config_find_remote(space->dir, remote, &path, err)) != 0 ||
+	if ((rc = space_config_find_remote(space->dir, remote, &url, err)) != 0 ||
 	    (rc = begin(space, progress, err)) != 0)
 		goto out;
-	if ((rc = exchange_meet(&space->exchange, remote, (const char *)path.data, err)) == 0)
+	target.url = (const char *)url.data;
+	if ((rc = exchange_meet(&space->exchange, remote, &target, NULL, err)) == 0)
 		rc = repo_repack_loose(space->exchange.repo, EXCHANGE_LOOSE_MAX, err);
 	end(space, report);
 out:
-	qosid_buf_free(&path);
+	qosid_buf_free(&url);
 	return rc;
 }
 

@@ -14,6 +14,7 @@
 
 #include "crypto/error.h"
 #include "crypto/keys.h"
+#include "sync/exchange/link.h"
 #include "sync/exchange/log.h"
 #include "sync/exchange/repo.h"
 #include "sync/replica/replica.h"
@@ -116,8 +117,9 @@ int apply_log(
 
 /* ---- meet.c ---- */
 
-/* One meeting with one remote repository that is a folder: fetch, verify, apply, publish, push. */
-int exchange_meet(struct exchange *exchange, const char *remote, const char *path, struct qosid_errbuf *err);
+/* One meeting with one remote: fetch, verify, apply, publish, push. limits may be NULL: the default ones. */
+int exchange_meet(struct exchange *exchange, const char *remote, const struct link_target *target,
+    const struct link_limits *limits, struct qosid_errbuf *err);
 
 /* ---- prove.c ---- */
 

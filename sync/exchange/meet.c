@@ -1,5 +1,5 @@
 /*
- * One meeting with a remote that is a folder: fetch, verify, apply, publish, push.
+ * One meeting with a remote, whatever the way to it (peer.h): fetch, verify, apply, publish, push.
  *
  * The roster comes first, since it decides who is heard. Every log that this office has verified is pushed, not only
  * its own, so that any two offices that meet bring each other up to date on all others. A remote is never trusted: what
@@ -10,10 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "sync/exchange/exchange.h"
-#include "sync/exchange/transfer.h"
+#include "sync/exchange/peer.h"
 
 /* A ref that holds a log, here or there. */
 struct offer {
@@ -30,7 +29,7 @@ struct offers {
 struct meeting {
 	struct exchange *exchange;
 	const char *remote;
-	struct repo *peer;
+	struct peer *peer;
 	struct offers offers;        /* what the remote has */
 	const struct offer *strange; /* one of those that belong to no member */
 	size_t strange_count;
@@ -142,12 +141,6 @@ static int check_rewind(struct meeting *meeting, const struct offer *offer, stru
 	return rc;
 }
 
-/* Failures of the remote's objects, not of the way to it or of our own disk. */
-static bool is_damage(int rc)
-{
-	return rc == QOSID_ERR_CORRUPT || rc == QOSID_ERR_NOTFOUND || rc == QOSID_ERR_LIMIT || rc == QOSID_ERR_INVALID;
-}
-
 /* Note that what the remote holds after the last good change set cannot be read. */
 static int note_damage(
     struct meeting *meeting, const struct offer *offer, const struct qosid_errbuf *fault, struct qosid_errbuf *err)
@@ -193,9 +186,10 @@ static int fetch_offer(struct meeting *meeting, const struct offer *offer, git_o
 	struct exchange *exchange = meeting->exchange;
 	struct arrival arrival = {meeting, &offer->log};
 	struct transfer_watch watch = {apply_batch, &arrival};
-	struct transfer_stats stats = {0};
+	struct transfer_stats stats;
+	struct log_point point;
 	char ref[LOG_REF_SIZE];
-	bool whole = false;
+	bool whole;
 	int rc;
 
 	*tip = offer->tip;
@@ -205,7 +199,9 @@ static int fetch_offer(struct meeting *meeting, const struct offer *offer, git_o
 	log_format_remote(ref, &offer->log, meeting->remote);
 	if (repo_has(exchange->repo, &offer->tip))
 		return set_ref(exchange->repo, ref, &offer->tip, err);
-	rc = transfer_chain(meeting->peer, exchange->repo, &offer->tip, ref, &watch, &stats, &whole, damage);
+	if ((rc = read_point(exchange, &offer->log, &point, err)) != 0)
+		return rc;
+	rc = peer_fetch(meeting->peer, &offer->tip, &point.commit, ref, &watch, &stats, &whole, damage);
 	exchange->report.commits_fetched += stats.commits;
 	exchange->report.bytes_fetched += stats.bytes;
 	if (rc == 0 && whole)
@@ -214,12 +210,10 @@ static int fetch_offer(struct meeting *meeting, const struct offer *offer, git_o
 		*have = false; /* the fault in the last batch has been noted */
 		return 0;
 	}
-	if (is_damage(rc) && access(repo_path(meeting->peer), F_OK) == 0) {
+	if (peer_is_damage(rc)) {
 		*have = repo_read_ref(exchange->repo, ref, tip, NULL) == 0;
 		return 0;
 	}
-	if (is_damage(rc))
-		return qosid_error(err, QOSID_ERR_OFFLINE, "%s went away in the middle", repo_path(meeting->peer));
 	if (err != NULL)
 		*err = *damage;
 	return rc;
@@ -367,10 +361,11 @@ static int push_log(struct meeting *meeting, const struct offer *ours, struct qo
 	struct repo *repo = meeting->exchange->repo;
 	const struct offer *theirs = find_offer(&meeting->offers, &ours->log);
 	struct log_point point = {.sequence = 1, .commit = ours->tip};
-	struct transfer_stats stats = {0};
 	struct qosid_errbuf fault = {0};
 	struct log_chain chain = {0};
+	struct transfer_stats stats;
 	enum log_relation relation;
+	enum peer_answer answer;
 	char ref[LOG_REF_SIZE];
 	int rc;
 
@@ -380,21 +375,19 @@ static int push_log(struct meeting *meeting, const struct offer *ours, struct qo
 		rc = log_compare(repo, &point, &theirs->tip, &relation, &chain, err);
 		log_chain_free(&chain);
 		if (rc != 0 || relation != LOG_BEHIND)
-			return is_damage(rc) ? 0 : rc; /* it was reported when it was applied */
+			return peer_is_damage(rc) ? 0 : rc; /* it was reported when it was applied */
 	}
-	if ((rc = transfer_chain(repo, meeting->peer, &ours->tip, NULL, NULL, &stats, NULL, err)) != 0)
-		return rc;
 	log_format_head(ref, &ours->log);
-	rc = repo_update_ref(meeting->peer, ref, theirs != NULL ? &theirs->tip : NULL, &ours->tip, &fault);
-	if (rc == QOSID_ERR_CONFLICT) /* somebody else was quicker; the next meeting sees what they brought */
-		return 0;
-	if (rc == QOSID_ERR_CORRUPT || rc == QOSID_ERR_INVALID) /* what stands there is no ref of a log */
-		return note_damage(meeting, ours, &fault, err);
-	if (rc != 0) {
+	if ((rc = peer_push(
+		 meeting->peer, ref, theirs != NULL ? &theirs->tip : NULL, &ours->tip, &answer, &stats, &fault)) != 0) {
 		if (err != NULL)
 			*err = fault;
 		return rc;
 	}
+	if (answer == PEER_MOVED) /* somebody else was quicker; the next meeting sees what they brought */
+		return 0;
+	if (answer == PEER_REFUSED)
+		return note_damage(meeting, ours, &fault, err);
 	meeting->exchange->report.logs_pushed++;
 	meeting->exchange->report.commits_pushed += stats.commits;
 	meeting->exchange->report.bytes_pushed += stats.bytes;
@@ -411,7 +404,7 @@ static int push_all(struct meeting *meeting, struct qosid_errbuf *err)
 	if ((rc = list_offers(meeting->exchange->repo, "refs/heads/", &ours, err)) != 0 ||
 	    (rc = list_offers(meeting->exchange->repo, "refs/qosid/verified/", &ours, err)) != 0)
 		goto out;
-	for (size_t i = 0; (rc == 0 || is_damage(rc)) && i < ours.count; i++) {
+	for (size_t i = 0; (rc == 0 || peer_is_damage(rc)) && i < ours.count; i++) {
 		rc = push_log(meeting, &ours.items[i], failed == 0 ? err : NULL);
 		failed = failed == 0 ? rc : failed;
 		exchange_report_progress(meeting->exchange, "push", i + 1, ours.count);
@@ -438,19 +431,22 @@ static int publish(struct meeting *meeting, struct qosid_errbuf *err)
 	return rc;
 }
 
-int exchange_meet(struct exchange *exchange, const char *remote, const char *path, struct qosid_errbuf *err)
+int exchange_meet(struct exchange *exchange, const char *remote, const struct link_target *target,
+    const struct link_limits *limits, struct qosid_errbuf *err)
 {
-	struct meeting meeting = {.exchange = exchange, .remote = remote};
+	static const struct link_limits defaults;
+	struct meeting meeting = {.exchange = exchange, .remote = remote, .offers = {.prefix = strlen("refs/heads/")}};
 	int rc;
 
-	if ((rc = repo_open(&meeting.peer, path, false, err)) != 0 || (rc = take_over(exchange, err)) != 0 ||
-	    (rc = list_offers(meeting.peer, "refs/heads/", &meeting.offers, err)) != 0 ||
+	if ((rc = peer_open(&meeting.peer, target, limits != NULL ? limits : &defaults, exchange->repo, err)) != 0 ||
+	    (rc = take_over(exchange, err)) != 0 ||
+	    (rc = peer_visit_refs(meeting.peer, add_offer, &meeting.offers, err)) != 0 ||
 	    (rc = fetch_all(&meeting, err)) != 0 || (rc = publish(&meeting, err)) != 0 ||
 	    (rc = push_all(&meeting, err)) != 0)
 		(void)qosid_error_within(err, "remote %s", remote);
-	else /* only tidiness, and all has been said about damage */
-		(void)repo_repack_loose(meeting.peer, EXCHANGE_LOOSE_MAX, NULL);
+	else
+		peer_settle(meeting.peer);
 	free(meeting.offers.items);
-	repo_free(meeting.peer);
+	peer_close(meeting.peer);
 	return rc;
 }

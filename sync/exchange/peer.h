@@ -17,6 +17,12 @@
 
 struct peer;
 
+/* Failures of the peer's objects, not of the way to it or of our own disk. */
+static inline bool peer_is_damage(int rc)
+{
+	return rc == QOSID_ERR_CORRUPT || rc == QOSID_ERR_NOTFOUND || rc == QOSID_ERR_LIMIT || rc == QOSID_ERR_INVALID;
+}
+
 /* Open a folder (absolute path or file://) or connect to an ssh or https remote. own is this office's repository, into
  * which fetches go. QOSID_ERR_OFFLINE: it cannot be reached now. */
 int peer_open(struct peer **out, const struct link_target *target, const struct link_limits *limits, struct repo *own,
@@ -30,15 +36,23 @@ int peer_visit_refs(struct peer *peer,
 
 /* Bring the chain that ends in tip here, as transfer_chain() does: in batches of bounded size, each complete and looked
  * at by watch before the next is asked for. `have` is where our copy of the log ends (zero: nothing). What has arrived
- * when the link breaks is kept, and the next fetch goes on from there. */
+ * when the link breaks is kept, and the next fetch goes on from there. Damage there is one of peer_is_damage(). */
 int peer_fetch(struct peer *peer, const git_oid *tip, const git_oid *have, const char *progress,
     const struct transfer_watch *watch, struct transfer_stats *stats, bool *whole, struct qosid_errbuf *err);
 
 /* Bring the chain that ends in tip there and move the peer's ref from old (NULL: absent) to it, in steps of bounded
- * size that each move the ref, so that a link that always breaks still makes progress. QOSID_ERR_CONFLICT: the ref
- * moved meanwhile. */
-int peer_push(struct peer *peer, const char *ref, const git_oid *old, const git_oid *tip, struct transfer_stats *stats,
-    struct qosid_errbuf *err);
+ * size that each move the ref, so that a link that always breaks still makes progress. When the peer has answered, 0 is
+ * returned and *answer says what; err says why it was not taken. Failures are of the way to it or of our own copy. */
+enum peer_answer {
+	PEER_TAKEN,
+	PEER_MOVED,  /* the ref was moved by someone else meanwhile */
+	PEER_REFUSED /* the peer takes nothing under this name */
+};
+int peer_push(struct peer *peer, const char *ref, const git_oid *old, const git_oid *tip, enum peer_answer *answer,
+    struct transfer_stats *stats, struct qosid_errbuf *err);
+
+/* Leave the peer tidy after a meeting that went well. Best effort. */
+void peer_settle(struct peer *peer);
 
 /* Bytes on the wire so far (zeros for a folder). */
 void peer_read_traffic(const struct peer *peer, struct link_traffic *out);
