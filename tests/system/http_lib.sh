@@ -27,9 +27,11 @@ equals() { # value, expected, name
     if [ "$1" = "$2" ]; then ok "$3"; else not_ok "$3" "got \"$1\", expected \"$2\""; fi
 }
 
-# Start qosidd with a data folder of its own; PORT 0 picks a free one. $url is its address.
+# Start qosidd with a data folder of its own; PORT 0 picks a free one. $url is its address. $daemon_http_config: further
+# settings, instead of everybody on loopback being an administrator.
 start_daemon() { # port
-    printf '[http]\n\tdataDir = %s\n\tlisten = 127.0.0.1:%s\n\topen = loopback\n' "$scratch/data" "$1" >"$scratch/qosidd.conf"
+    printf '[http]\n\tdataDir = %s\n\tlisten = 127.0.0.1:%s\n%s' "$scratch/data" "$1" \
+        "${daemon_http_config-$'\topen = loopback\n'}" >"$scratch/qosidd.conf"
     "$QOSID_BUILD/qosidd" -c "$scratch/qosidd.conf" >"$scratch/daemon.log" 2>&1 </dev/null &
     daemon_pid=$!
     port=
@@ -88,3 +90,31 @@ rev_of() { # path: the current revision
 
 json=(-H 'Content-Type: application/json')
 export json
+
+# Install the npm packages that a folder's lock file pins, once a build folder, and put the folder's programs beside them.
+install_packages() { # source folder, target folder
+    mkdir -p "$2"
+    if ! cmp -s "$1/package-lock.json" "$2/installed"; then
+        cp "$1/package.json" "$1/package-lock.json" "$2"
+        if ! (cd "$2" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >"$scratch/npm.log" 2>&1); then
+            not_ok "npm ci" "$(cat "$scratch/npm.log")"
+            echo "1..$points"
+            exit 1
+        fi
+        cp "$1/package-lock.json" "$2/installed"
+    fi
+    cp "$1"/*.* "$2"
+}
+
+# Take over the points that a script in another language printed.
+relay() { # name, its output
+    local line
+    while IFS= read -r line; do
+        case "$line" in
+        "ok "*) ok "$1: ${line#ok * - }" ;;
+        "not ok "*) not_ok "$1: ${line#not ok * - }" ;;
+        "1.."*) ;;
+        *) echo "# $line" ;;
+        esac
+    done <"$2"
+}

@@ -12,31 +12,7 @@ if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
 fi
 
 clients=$QOSID_BUILD/clients
-source=$(cd "$(dirname "$0")/../clients" && pwd)
-mkdir -p "$clients"
-if ! cmp -s "$source/package-lock.json" "$clients/installed"; then
-    cp "$source/package.json" "$source/package-lock.json" "$clients"
-    if ! (cd "$clients" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >"$scratch/npm.log" 2>&1); then
-        not_ok "npm ci" "$(cat "$scratch/npm.log")"
-        echo "1..$points"
-        exit 1
-    fi
-    cp "$source/package-lock.json" "$clients/installed"
-fi
-cp "$source"/*.js "$clients"
-
-# Take over the points of a script.
-relay() { # name, output
-    local line
-    while IFS= read -r line; do
-        case "$line" in
-        "ok "*) ok "$1: ${line#ok * - }" ;;
-        "not ok "*) not_ok "$1: ${line#not ok * - }" ;;
-        "1.."*) ;;
-        *) echo "# $line" ;;
-        esac
-    done <"$2"
-}
+install_packages "$(cd "$(dirname "$0")/../clients" && pwd)" "$clients"
 
 script() { # name
     mkdir -p "$scratch/$1"
