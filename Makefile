@@ -22,6 +22,7 @@ PACKAGES_TEST  := libcmocka-dev age openssh-client git zstd jq sqlite3 python3 i
 PACKAGES_TEST  += $(if $(shell command -v npm),,nodejs npm)
 PACKAGES_LINT  := clang-format clang-tidy cppcheck shellcheck
 PACKAGES_TOOLS := valgrind clang libclang-rt-14-dev
+PACKAGES_BENCH := wrk bc
 
 LIBRARIES := libgit2 sqlite3 libsodium libcjson libzstd libcrypto zlib libsystemd libmicrohttpd libcurl icu-i18n icu-uc libpcre2-8
 
@@ -135,7 +136,7 @@ demo: deps
 	@tests/demo/demo
 
 .PHONY: bench
-bench: deps
+bench: deps-bench
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(TOOLS)
 	@tests/bench/run
 
@@ -145,7 +146,7 @@ SOURCES := $(shell find crypto sync daemon cli tests -name '*.[ch]' 2>/dev/null)
 lint: deps-lint
 	tests/lint/arrows
 	clang-format --dry-run -Werror $(SOURCES)
-	shellcheck -x .ci/run tests/run tests/demo/demo tests/bench/run tests/lint/arrows tests/lint/man $(wildcard tests/system/*.sh)
+	shellcheck -x .ci/run tests/run tests/demo/demo tests/bench/run tests/bench/http tests/lint/arrows tests/lint/man $(wildcard tests/system/*.sh)
 	tests/lint/man docs/man/*.[1-9]
 	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --suppressions-list=tests/lint/cppcheck.txt \
 	    --enable=warning,performance,portability -I. crypto sync daemon cli
@@ -164,13 +165,15 @@ define install_packages
 	echo "Installing Debian packages:$$missing"; \
 	$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 endef
-.PHONY: deps deps-lint deps-tools
+.PHONY: deps deps-lint deps-tools deps-bench
 deps:
 	$(call install_packages,$(PACKAGES_BUILD) $(PACKAGES_TEST))
 deps-lint: deps
 	$(call install_packages,$(PACKAGES_LINT))
 deps-tools: deps
 	$(call install_packages,$(PACKAGES_TOOLS))
+deps-bench: deps
+	$(call install_packages,$(PACKAGES_BENCH))
 
 # ---- install -----------------------------------------------------------------------------------------------------------
 .PHONY: install
