@@ -64,6 +64,50 @@ enum link_scheme { LINK_FOLDER, LINK_SSH, LINK_HTTPS };
  * out a listener), for control characters, options in disguise ("-oProxyCommand=..") and passwords in the URL. */
 int link_parse_url(const char *url, enum link_scheme *scheme, struct qosid_errbuf *err);
 
+/* ---- finding out what works (link_open.c, link_hostkey.c) ---- */
+
+/* Each is reached when all before it are. */
+enum link_stage {
+	LINK_STAGE_START,
+	LINK_STAGE_NAME,       /* the name of the host (or of the proxy) resolves */
+	LINK_STAGE_CONNECT,    /* it answers */
+	LINK_STAGE_HOST,       /* its key or certificate is known and right */
+	LINK_STAGE_LOGIN,      /* it lets this office in */
+	LINK_STAGE_REPOSITORY, /* and git speaks for the repository */
+};
+
+struct link_probe {
+	enum link_stage stage; /* reached */
+	bool host_unknown;     /* ssh: no key of this host has been confirmed yet */
+	bool clock_known;      /* https: the server said what time it is */
+	int64_t clock_skew;    /* seconds its clock is ahead of ours */
+	char version[8];       /* of HTTP: "1.1", "2"; "" for ssh */
+};
+
+/* As link_open() and link_close(); *probe is set also when it fails. */
+int link_try(const struct link_target *target, const char *service, const struct link_limits *limits,
+    struct link_probe *probe, struct qosid_errbuf *err);
+
+/* A host's key before it is trusted. */
+struct link_host_key {
+	char type[64];        /* "ssh-ed25519" */
+	char fingerprint[64]; /* "SHA256:..", as ssh-keygen -l shows it */
+	char line[4096];      /* for a known_hosts file, with its line feed */
+};
+
+/* Ask an ssh host for its key, over the way that links to it take, trusting nothing. */
+int link_fetch_host_key(struct link_host_key *out, const struct link_target *target, const struct link_limits *limits,
+    struct qosid_errbuf *err);
+
+/* Add a key that a person has confirmed to target->known_hosts; on disk when it returns 0. */
+int link_trust_host_key(const struct link_target *target, const struct link_host_key *key, struct qosid_errbuf *err);
+
+/* Make an empty bare repository where an ssh URL points. QOSID_ERR_REFUSED: the server lets nobody run git init. */
+int link_create_repository(
+    const struct link_target *target, const struct link_limits *limits, struct qosid_errbuf *err);
+
+/* ---- talking ---- */
+
 struct link;
 
 /* Connect and ask for the service with git protocol version 2 offered (GIT_PROTOCOL, Git-Protocol). The greeting can be
