@@ -33,8 +33,9 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototy
 CPPFLAGS += -I. -D_GNU_SOURCE -DQOSID_VERSION='"$(VERSION)"'
 CFLAGS   ?= -O2 -g
 ifeq ($(SAN),)
-HARDEN   := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2 -fcf-protection
-LDHARDEN := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+HARDEN   := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fPIE -D_FORTIFY_SOURCE=3 \
+            -ftrivial-auto-var-init=zero
+LDHARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl,--as-needed
 else
 ifneq ($(findstring tsan,$(SAN)),)
 SANFLAGS := -fsanitize=thread
