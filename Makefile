@@ -17,7 +17,8 @@ JOBS    ?= 2
 # ---- what it needs -----------------------------------------------------------------------------------------------------
 PACKAGES_BUILD := gcc libc6-dev make pkg-config libgit2-dev libsqlite3-dev libsodium-dev libcjson-dev libzstd-dev \
                   libssl-dev zlib1g-dev libsystemd-dev libmicrohttpd-dev libcurl4-openssl-dev libicu-dev libpcre2-dev
-PACKAGES_TEST  := libcmocka-dev age openssh-client git zstd jq sqlite3 python3 iso-codes mandoc util-linux procps strace curl chromium
+PACKAGES_TEST  := libcmocka-dev age openssh-client git zstd jq sqlite3 python3 iso-codes mandoc util-linux procps strace curl chromium \
+                  openssh-server nginx-light fcgiwrap
 # Where Node.js came with its own npm, Debian's would not go beside it.
 PACKAGES_TEST  += $(if $(shell command -v npm),,nodejs npm)
 PACKAGES_LINT  := clang-format clang-tidy cppcheck shellcheck

@@ -34,7 +34,7 @@ _qosid() {
         return ;;
     --format) _qosid_words "csv jsonl"; return ;;
     --roles) _qosid_words "writer,reader reader auditor witness steward,writer,reader"; return ;;
-    -o | --output | --passphrase-file | --with | --user-file | --ca)
+    -o | --output | --passphrase-file | --with | --user-file | --ca | --ssh-key | --client-cert | --client-key | --token-file)
         compopt -o default 2>/dev/null
         return ;;
     esac
@@ -54,9 +54,9 @@ _qosid() {
     case $command:$argument in
     help:0) _qosid_words "$commands" ;;
     sync:*) _qosid_words "$("${program[@]}" remote ls 2>/dev/null | awk '{ print $1 }')" ;;
-    remote:0) _qosid_words "add rm ls" ;;
+    remote:0) _qosid_words "add rm ls test" ;;
     couch:0) _qosid_words "pull push" ;;
-    remote:1) [ "$previous" = rm ] && _qosid_words "$("${program[@]}" remote ls 2>/dev/null | awk '{ print $1 }')" ;;
+    remote:1) [[ $previous = rm || $previous = test ]] && _qosid_words "$("${program[@]}" remote ls 2>/dev/null | awk '{ print $1 }')" ;;
     identity:0) _qosid_words "show export request" ;;
     keys:0) _qosid_words "allowed-signers epoch" ;;
     log:0) _qosid_words "$("${program[@]}" members 2>/dev/null | awk '{ print $1 }')" ;;

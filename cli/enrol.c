@@ -82,10 +82,15 @@ int enrol_read_text(const char *argument, struct qosid_buf *out, struct qosid_er
 int enrol_place_remote(
     struct cli *cli, const char *given, struct roster_invitation *invitation, struct qosid_errbuf *err)
 {
-	char *absolute = given[0] != '/' ? realpath(given, NULL) : NULL;
-	int code = 0;
+	enum link_scheme scheme;
+	char *absolute = NULL;
+	int code = link_parse_url(given, &scheme, err);
 
-	if (given[0] != '/' && absolute == NULL) {
+	if (code != 0)
+		return code;
+	if (scheme == LINK_FOLDER && given[0] != '/')
+		absolute = realpath(given, NULL);
+	if (scheme == LINK_FOLDER && given[0] != '/' && absolute == NULL) {
 		code = qosid_error_errno(err, errno, "there is no folder %s for --remote", given);
 		qosid_error_hint(err, "give the full path of a remote that is not there now, such as "
 				      "/media/stick/records.git");

@@ -28,8 +28,8 @@ int enrol_write_text(const char *path, const struct qosid_buf *text, struct qosi
 /* Read an argument that is a file, "-", or the JSON text itself. */
 int enrol_read_text(const char *argument, struct qosid_buf *out, struct qosid_errbuf *err);
 
-/* Take what --remote names into the invitation, as a full path, so that it is found from everywhere. A remote that is
- * not here now, such as a stick that is not plugged in, has to be given so. */
+/* Take what --remote names into the invitation: a URL as it is, a folder as a full path, so that it is found from
+ * everywhere. A remote that is not here now, such as a stick that is not plugged in, has to be given so. */
 int enrol_place_remote(
     struct cli *cli, const char *given, struct roster_invitation *invitation, struct qosid_errbuf *err);
 

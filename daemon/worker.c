@@ -69,6 +69,14 @@ static bool is_stopping(const struct worker *worker)
 	return atomic_load(&worker->requests) & WORKER_STOP;
 }
 
+/* Asked every moment while a link waits for the other side, so it is a sign of life, too. */
+static bool is_cancelled(void *context)
+{
+	struct worker *worker = context;
+	atomic_store(&worker->alive, clock_now());
+	return is_stopping(worker);
+}
+
 /* Failures of the worker's kind weigh more than a remote that is away, which weighs more than success. */
 static void note_result(struct worker *worker, int rc)
 {
@@ -378,13 +386,15 @@ static void exchange(struct worker *worker, struct remote *remote)
 {
 	struct qosid_errbuf err = {0};
 	struct exchange_report report = {0};
-	struct exchange_progress progress = {.report = note_progress, .context = worker};
+	struct exchange_progress progress = {.report = note_progress, .cancel = is_cancelled, .context = worker};
 	int64_t begun = clock_now();
 	int rc = *remote->name ? space_exchange(worker->space, remote->name, &progress, &report, &err)
 			       : space_publish(worker->space, &progress, &report, &err);
 	int64_t now = clock_now();
 	note_progress(worker, "", 0, 0);
 
+	if (rc == QOSID_ERR_CANCELLED)
+		return; /* the daemon stops; the next run goes on from here */
 	if (rc == 0) {
 		if (*remote->name || report.revisions_published > 0)
 			log_exchange(worker, remote, &report, now - begun);

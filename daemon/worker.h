@@ -18,7 +18,7 @@
 struct worker;
 
 enum worker_request {
-	WORKER_STOP = 1,   /* end after the exchange that is going on */
+	WORKER_STOP = 1,   /* end after the exchange that is going on, or, over ssh and https, in its middle */
 	WORKER_CHANGE = 2, /* something in the folder changed */
 	WORKER_POLL = 4,   /* nobody watches the folder: look every 2 s */
 	WORKER_WATCHED = 8 /* it is watched again */

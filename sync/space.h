@@ -2,7 +2,8 @@
  * A space as a program uses it: a folder that holds one office's replica, its repository, its identity and its
  * settings.
  *
- *     DIR/config        git-config syntax: [space] id, office, steward, root; [identity] file; [remote "name"] url
+ *     DIR/config        git-config syntax: [space] id, office, steward, root; [identity] file; [remote "name"] url..
+ *     DIR/known_hosts   keys of ssh hosts that a person has confirmed, in OpenSSH's format
  *     DIR/replica.db    the replica (SQLite)
  *     DIR/log.git       the bare repository
  *     DIR/identity      the office's keys (keys.h), mode 0600
@@ -58,12 +59,43 @@ int space_identity(struct space *space, const struct identity **out, struct qosi
 int space_public_keys(struct space *space, struct qosid_buf *ssh, struct qosid_buf *recipient, struct qosid_buf *words,
     struct qosid_errbuf *err);
 
-/* ---- settings (space_config.c) ---- */
+/* ---- remotes (space_remote.c, space_probe.c) ---- */
 
-/* A folder (absolute, or relative to the current directory; stored absolute). create_repository makes the bare
+/* How a remote is reached; what is not set is NULL or 0. Of limits only seconds and rates are settings. */
+#define SPACE_REMOTE_TEXTS 8
+struct space_remote {
+	struct link_target target;
+	struct link_limits limits;
+	char *owned[SPACE_REMOTE_TEXTS], *known_hosts; /* what space_read_remote() and space_place_remote() made */
+};
+int space_read_remote(struct space *space, const char *name, struct space_remote *out, struct qosid_errbuf *err);
+void space_remote_free(struct space_remote *remote); /* accepts {0} */
+
+/* Fill in the space's own file of confirmed ssh hosts, DIR/known_hosts. */
+int space_place_remote(struct space *space, struct space_remote *remote, struct qosid_errbuf *err);
+
+/* Store the settings of a new remote; file names in it must be absolute. Nothing is reached. QOSID_ERR_EXISTS. */
+int space_put_remote(
+    struct space *space, const char *name, const struct space_remote *remote, struct qosid_errbuf *err);
+
+/* Store a folder (absolute, or relative to the current directory; stored absolute). create_repository makes the bare
  * repository when it is absent. */
 int space_add_remote(
     struct space *space, const char *name, const char *url, bool create_repository, struct qosid_errbuf *err);
+
+/* Try a remote out, one thing after the other; what depends on one that fails is not tried. Nothing is changed there.
+ * Returns the code of the first check that failed, with err filled. */
+struct space_check {
+	const char
+	    *name; /* "settings", "name", "connection", "host", "login", "repository", "write", "logs", "clock" */
+	bool good;
+	bool host_unknown; /* ssh: link_fetch_host_key(), a person, and link_trust_host_key() may mend it */
+	const char *text;  /* what is or is not so, one sentence */
+	const char *hint;  /* what to do about it; "" when there is nothing to say */
+};
+int space_test_remote(struct space *space, const struct space_remote *remote,
+    int (*visit)(void *context, const struct space_check *check, struct qosid_errbuf *err), void *context,
+    struct qosid_errbuf *err);
 
 /* Also forgets what was found there and what was seen of its logs; what was verified stays. QOSID_ERR_BUSY while
  * another process is exchanging. */

@@ -41,19 +41,20 @@ int space_publish(struct space *space, const struct exchange_progress *progress,
 int space_exchange(struct space *space, const char *remote, const struct exchange_progress *progress,
     struct exchange_report *report, struct qosid_errbuf *err)
 {
-	struct qosid_buf url = {0};
-	struct link_target target = {0};
+	struct space_remote settings;
 	int rc;
 
-	if ((rc = space_config_find_remote(space->dir, remote, &url, err)) != 0 ||
-	    (rc = begin(space, progress, err)) != 0)
+	if ((rc = space_read_remote(space, remote, &settings, err)) != 0)
+		return rc;
+	if ((rc = begin(space, progress, err)) != 0)
 		goto out;
-	target.url = (const char *)url.data;
-	if ((rc = exchange_meet(&space->exchange, remote, &target, NULL, err)) == 0)
+	settings.limits.cancel = space->exchange.progress.cancel;
+	settings.limits.context = space->exchange.progress.context;
+	if ((rc = exchange_meet(&space->exchange, remote, &settings.target, &settings.limits, err)) == 0)
 		rc = repo_repack_loose(space->exchange.repo, EXCHANGE_LOOSE_MAX, err);
 	end(space, report);
 out:
-	qosid_buf_free(&url);
+	space_remote_free(&settings);
 	return rc;
 }
 

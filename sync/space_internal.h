@@ -22,9 +22,21 @@ void space_config_free(struct space_config *config);
 int space_config_read(struct space_config *out, const char *dir, struct qosid_errbuf *err);
 int space_config_write(const struct space_config *in, const char *dir, struct qosid_errbuf *err);
 
-/* Add or remove a remote in the config of a folder. */
+int space_config_open(git_config **out, const char *dir, struct qosid_errbuf *err);
+/* An error with what libgit2 says about it. */
+int space_config_failure(struct qosid_errbuf *err, int code, const char *what);
+
+/* Change the config: on a copy that is put on disk before it takes the config's place, so that power loss leaves one or
+ * the other. Two at once are kept apart by the space's lock. end: put it in place when rc is 0, and free all. */
+struct space_config_edit {
+	git_config *config;
+	char *path, *copy;
+};
+int space_config_begin_edit(struct space_config_edit *edit, const char *dir, struct qosid_errbuf *err);
+int space_config_end_edit(struct space_config_edit *edit, const char *dir, int rc, struct qosid_errbuf *err);
+
+/* Add a remote to the config of a folder (space_remote.c). */
 int space_config_put_remote(const char *dir, const char *name, const char *url, struct qosid_errbuf *err);
-int space_config_find_remote(const char *dir, const char *name, struct qosid_buf *url, struct qosid_errbuf *err);
 
 struct space {
 	char *dir;

@@ -33,6 +33,7 @@ struct exchange_report {
 /* Progress for long work: stage is "publish", "fetch", "verify", "push"; total 0 when not known. */
 struct exchange_progress {
 	void (*report)(void *context, const char *stage, size_t done, size_t total); /* may be NULL */
+	bool (*cancel)(void *context); /* asked every moment while a link is used; may be NULL */
 	void *context;
 };
 
