@@ -47,7 +47,7 @@ SANFLAGS += -fno-omit-frame-pointer -O1
 endif
 # Expanded on first use only, so that `make deps` works before pkg-config is there.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(LIBRARIES)))$(PKG_CFLAGS)
-PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(LIBRARIES)))$(PKG_LIBS)
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(LIBRARIES)) -lm)$(PKG_LIBS)
 COMPILE    = $(CC) -std=c11 $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(HARDEN) $(SANFLAGS) $(PKG_CFLAGS) -MMD -MP
 LINK       = $(CC) $(CFLAGS) $(LDHARDEN) $(SANFLAGS) $(LDFLAGS)
 
