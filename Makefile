@@ -16,11 +16,11 @@ JOBS    ?= 2
 
 # ---- what it needs -----------------------------------------------------------------------------------------------------
 PACKAGES_BUILD := gcc libc6-dev make pkg-config libgit2-dev libsqlite3-dev libsodium-dev libcjson-dev libzstd-dev \
-                  libssl-dev zlib1g-dev libsystemd-dev libmicrohttpd-dev libcurl4-openssl-dev libicu-dev libpcre2-dev
+                  libssl-dev zlib1g-dev libsystemd-dev libmicrohttpd-dev libcurl4-openssl-dev libicu-dev libpcre2-dev wabt
+# Where Node.js came with its own npm, Debian's would not go beside it.
+PACKAGES_BUILD += $(if $(shell command -v npm),,nodejs npm)
 PACKAGES_TEST  := libcmocka-dev age openssh-client git zstd jq sqlite3 python3 iso-codes mandoc util-linux procps strace curl chromium \
                   openssh-server nginx-light fcgiwrap
-# Where Node.js came with its own npm, Debian's would not go beside it.
-PACKAGES_TEST  += $(if $(shell command -v npm),,nodejs npm)
 PACKAGES_LINT  := clang-format clang-tidy cppcheck shellcheck
 PACKAGES_TOOLS := valgrind clang libclang-rt-14-dev
 PACKAGES_BENCH := wrk bc
@@ -55,7 +55,7 @@ LINK       = $(CC) $(CFLAGS) $(LDHARDEN) $(SANFLAGS) $(LDFLAGS)
 run = $(if $(V),,@printf '  %-3s %s\n' $(1) $(2);)
 
 # ---- layers ------------------------------------------------------------------------------------------------------------
-LAYERS := sync sync/exchange sync/couch sync/changeset sync/roster sync/replica crypto
+LAYERS := sync sync/exchange sync/script sync/couch sync/changeset sync/roster sync/replica crypto
 archive = $(BUILD)/lib/$(subst /,-,$(1)).a
 ARCHIVES := $(foreach l,$(LAYERS),$(call archive,$(l)))
 
@@ -71,7 +71,7 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call run,CC,$<)$(COMPILE) -c -o $@ $<
 
-PROGRAMS := $(BUILD)/qosid $(BUILD)/qosidd
+PROGRAMS := $(BUILD)/qosid $(BUILD)/qosidd $(BUILD)/qosid-script
 
 .PHONY: all
 all: $(PROGRAMS)
@@ -82,6 +82,32 @@ $(BUILD)/qosid: $(patsubst %.c,$(BUILD)/%.o,$(wildcard cli/*.c)) $(ARCHIVES)
 
 $(BUILD)/qosidd: $(patsubst %.c,$(BUILD)/%.o,$(wildcard daemon/*.c daemon/*/*.c)) $(ARCHIVES)
 	$(call run,LD,$@)$(LINK) -o $@ $^ $(PKG_LIBS) -lpthread
+
+# The JavaScript engine comes from npm as WebAssembly, checked by the hash in script/engine, and wasm2c makes C of it. It and
+# qosid-script are built without sanitizers, which do not go with the process's limits.
+ENGINE := $(BUILD)/engine
+WASM2C := /usr/share/wabt/wasm2c
+$(ENGINE)/node_modules/quickjs-wasi/quickjs.wasm: script/engine/package-lock.json
+	@mkdir -p $(ENGINE)
+	@cp script/engine/package.json script/engine/package-lock.json $(ENGINE)
+	$(call run,NPM,$@)cd $(ENGINE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
+$(ENGINE)/quickjs.c: $(ENGINE)/node_modules/quickjs-wasi/quickjs.wasm
+	$(call run,W2C,$@)wasm2c -o $@ $<
+$(ENGINE)/quickjs.h: $(ENGINE)/quickjs.c ;
+# In its folder, so that a compiler cache knows it from one build folder to the next.
+$(ENGINE)/engine.a: $(ENGINE)/quickjs.c
+	$(call run,CC,$@)cd $(ENGINE) && $(CC) -O2 -w -fPIE -fstack-protector-strong -c -o quickjs.o quickjs.c
+	@cd $(ENGINE) && $(CC) -O2 -w -fPIE -DWASM_RT_TRAP_HANDLER=_exit -I$(WASM2C) -c -o wasm-rt-impl.o $(WASM2C)/wasm-rt-impl.c
+	@rm -f $@
+	@cd $(ENGINE) && $(AR) rcs engine.a quickjs.o wasm-rt-impl.o
+SCRIPT_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard script/*.c))
+$(BUILD)/script/engine.o: CPPFLAGS += -isystem $(ENGINE)
+$(BUILD)/script/engine.o: $(ENGINE)/quickjs.h
+$(BUILD)/script/main.o: script/server.js
+$(SCRIPT_OBJECTS) $(BUILD)/qosid-script: SANFLAGS :=
+$(BUILD)/qosid-script: $(SCRIPT_OBJECTS) $(ENGINE)/engine.a
+	$(call run,LD,$@)$(LINK) -o $@ $^ -lm
 
 # ---- tests -------------------------------------------------------------------------------------------------------------
 # tests/unit/<layer>/test_*.c with cmocka; other files there are shared by the layer's tests.
@@ -100,6 +126,7 @@ $(eval $(call unit_rules,changeset,sync/changeset))
 $(eval $(call unit_rules,roster,sync/roster))
 $(eval $(call unit_rules,exchange,sync/exchange))
 $(eval $(call unit_rules,couch,sync/couch))
+$(eval $(call unit_rules,script,sync/script))
 $(eval $(call unit_rules,space,sync))
 
 # The daemon is no layer: its tests link its objects except main.o.
@@ -123,6 +150,8 @@ check: deps
 
 # One layer or one test: make unit T=crypto, make unit T=crypto/test_age; make system T=cli
 T ?=
+# The tests of sync/script run it.
+$(patsubst tests/unit/script/%.c,$(BUILD)/tests/unit/script/%,$(wildcard tests/unit/script/test_*.c)): | $(BUILD)/qosid-script
 unit: $(filter $(BUILD)/tests/unit/$(T)%,$(UNIT_TESTS))
 	@tests/run -j $(JOBS) $^
 system: all $(TOOLS)
@@ -143,17 +172,17 @@ bench: deps-bench
 	@tests/bench/run
 
 # ---- lint --------------------------------------------------------------------------------------------------------------
-SOURCES := $(shell find crypto sync daemon cli tests -name '*.[ch]' 2>/dev/null)
+SOURCES := $(shell find crypto sync daemon cli script tests -name '*.[ch]' 2>/dev/null)
 .PHONY: lint format
-lint: deps-lint
+lint: deps-lint $(ENGINE)/quickjs.h
 	tests/lint/arrows
 	clang-format --dry-run -Werror $(SOURCES)
 	shellcheck -x .ci/run tests/run tests/demo/demo tests/bench/run tests/bench/http tests/lint/arrows tests/lint/man $(wildcard tests/system/*.sh)
 	tests/lint/man docs/man/*.[1-9]
 	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --suppressions-list=tests/lint/cppcheck.txt \
-	    --enable=warning,performance,portability -I. crypto sync daemon cli
+	    --enable=warning,performance,portability -I. crypto sync daemon cli script
 	printf '%s\n' $(filter %.c,$(filter-out tests/%,$(SOURCES))) | xargs -P $(JOBS) -I FILE clang-tidy --quiet FILE -- \
-	    -std=c11 $(CPPFLAGS) $(PKG_CFLAGS)
+	    -std=c11 $(CPPFLAGS) -isystem $(ENGINE) $(PKG_CFLAGS)
 format:
 	clang-format -i $(SOURCES)
 
@@ -170,6 +199,7 @@ endef
 .PHONY: deps deps-lint deps-tools deps-bench
 deps:
 	$(call install_packages,$(PACKAGES_BUILD) $(PACKAGES_TEST))
+	@$(MAKE) --no-print-directory $(ENGINE)/quickjs.c
 deps-lint: deps
 	$(call install_packages,$(PACKAGES_LINT))
 deps-tools: deps
@@ -180,10 +210,11 @@ deps-bench: deps
 # ---- install -----------------------------------------------------------------------------------------------------------
 .PHONY: install
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/user $(DESTDIR)$(PREFIX)/lib/systemd/system \
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/qosid $(DESTDIR)$(PREFIX)/lib/systemd/user $(DESTDIR)$(PREFIX)/lib/systemd/system \
 	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man8 \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install $(BUILD)/qosid $(BUILD)/qosidd $(DESTDIR)$(PREFIX)/bin
+	install $(BUILD)/qosid-script $(DESTDIR)$(PREFIX)/libexec/qosid
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 docs/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8

@@ -10,6 +10,7 @@
 #include "daemon/api/replicate.h"
 #include "daemon/api/replicator.h"
 #include "daemon/api/reply.h"
+#include "daemon/api/scripts.h"
 #include "daemon/api/server.h"
 #include "daemon/api/users.h"
 
@@ -93,6 +94,8 @@ int api_create(struct api **out, const struct api_options *options, struct qosid
 	if (rc == 0)
 		rc = api_databases_create(api, err);
 	if (rc == 0)
+		rc = scripts_create(&api->scripts, err);
+	if (rc == 0)
 		rc = replicator_create(&api->replicator, api, err);
 	if (rc < 0) {
 		api_free(api);
@@ -108,6 +111,7 @@ void api_free(struct api *api)
 	if (!api)
 		return;
 	replicator_free(api->replicator); /* before what its threads use */
+	scripts_free(api->scripts);
 	api_databases_free(api);
 	users_free(api);
 	free(api);

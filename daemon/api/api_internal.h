@@ -24,6 +24,7 @@
 struct api_databases; /* database.c: which there are, their mutexes, and each worker's open replicas */
 struct replicator;    /* replicator.h */
 struct api_users;     /* users.c: sessions, passwords, administrators */
+struct scripts;       /* scripts.h: processes for design functions */
 
 struct api {
 	const struct config *config;
@@ -37,6 +38,7 @@ struct api {
 	struct api_databases *databases;
 	struct api_users *users;
 	struct replicator *replicator;
+	struct scripts *scripts;
 };
 
 /* ---- database.c ---- */
