@@ -238,6 +238,11 @@ int http_call_set_header(struct http_call *call, const char *name, const char *v
 	return rc;
 }
 
+void http_call_again(struct http_call *call)
+{
+	call->again = true;
+}
+
 struct spool *http_call_out(struct http_call *call)
 {
 	return &call->out;

@@ -120,6 +120,10 @@ int http_call_send_range(struct http_call *call, uint64_t length,
 	void *context, uint64_t offset, uint64_t len, const struct qosid_sink *sink, struct qosid_errbuf *err),
     void *context, struct qosid_errbuf *err);
 
+/* Instead of an answer: have the handler run once more, from its beginning, after the requests that wait now. For work
+ * in pieces; what was written so far is dropped. */
+void http_call_again(struct http_call *call);
+
 /* ---- feeds: longpoll, continuous, eventsource ---- */
 
 enum http_feed_state { FEED_MORE, FEED_WAIT, FEED_END };

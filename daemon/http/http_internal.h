@@ -101,6 +101,7 @@ struct http_call {
 
 	enum http_method method;
 	bool head;
+	bool again;       /* the handler wants another turn */
 	bool overflow;    /* the body was too long; what follows is dropped */
 	uint64_t dropped; /* bytes of that */
 	char method_text[24];
@@ -144,6 +145,8 @@ void queue_destroy(struct queue *queue);
 /* A place for a request: false when full or closed. Every place is used by queue_push(). */
 bool queue_reserve(struct queue *queue);
 void queue_push(struct queue *queue, struct http_call *call);
+/* A request that has had a turn and wants another one, past the bound. False when closed. */
+bool queue_push_again(struct queue *queue, struct http_call *call);
 /* Feeds are as many as connections at most, and are never turned away. */
 void queue_push_feed(struct queue *queue, struct http_call *call);
 /* The next one, waiting for it; NULL when closed and empty. */

@@ -54,6 +54,19 @@ void queue_push(struct queue *queue, struct http_call *call)
 	(void)pthread_mutex_unlock(&queue->lock);
 }
 
+bool queue_push_again(struct queue *queue, struct http_call *call)
+{
+	(void)pthread_mutex_lock(&queue->lock);
+	bool open = !queue->closed;
+	if (open) {
+		append(&queue->requests, call);
+		queue->length++;
+		(void)pthread_cond_signal(&queue->filled);
+	}
+	(void)pthread_mutex_unlock(&queue->lock);
+	return open;
+}
+
 void queue_push_feed(struct queue *queue, struct http_call *call)
 {
 	(void)pthread_mutex_lock(&queue->lock);

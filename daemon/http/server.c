@@ -398,10 +398,24 @@ struct worker_start {
 	unsigned index;
 };
 
+/* Put a call that wants another turn back into the queue. */
+static int requeue(struct http_call *call, struct qosid_errbuf *err)
+{
+	call->again = false;
+	call->status = 200;
+	spool_reset(&call->out);
+	qosid_buf_reset(&call->answer);
+	return queue_push_again(&call->server->queue, call)
+		   ? 1
+		   : qosid_error(err, QOSID_ERR_BUSY, "the server is being stopped");
+}
+
 static void answer_call(struct http_call *call)
 {
 	struct qosid_errbuf err = {0};
 	int rc = call->server->options.handler(call, &err);
+	if (rc == 0 && call->again && (rc = requeue(call, &err)) == 1)
+		return; /* another worker may have it already */
 	if (rc < 0) {
 		if (call->feed)
 			feed_drop(call);
