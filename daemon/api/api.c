@@ -12,6 +12,7 @@
 #include "daemon/api/reply.h"
 #include "daemon/api/scripts.h"
 #include "daemon/api/server.h"
+#include "daemon/api/views.h"
 #include "daemon/api/users.h"
 
 /* ---- life ---- */
@@ -96,6 +97,8 @@ int api_create(struct api **out, const struct api_options *options, struct qosid
 	if (rc == 0)
 		rc = scripts_create(&api->scripts, err);
 	if (rc == 0)
+		rc = api_views_create(api, err);
+	if (rc == 0)
 		rc = replicator_create(&api->replicator, api, err);
 	if (rc < 0) {
 		api_free(api);
@@ -113,6 +116,7 @@ void api_free(struct api *api)
 	replicator_free(api->replicator); /* before what its threads use */
 	scripts_free(api->scripts);
 	api_databases_free(api);
+	api_views_free(api);
 	users_free(api);
 	free(api);
 }

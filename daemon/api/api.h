@@ -54,6 +54,7 @@ struct api_database {
 	struct replica *replica;
 	bool removable;       /* made by PUT */
 	const char *instance; /* marks its sequences: "N-<instance>" */
+	struct views *views;  /* its indexes (views.h); NULL until first used */
 };
 
 /* QOSID_ERR_NOTFOUND: "Database does not exist." */

@@ -38,6 +38,7 @@ struct api {
 	struct api_databases *databases;
 	struct api_users *users;
 	struct replicator *replicator;
+	struct api_views *views; /* views.h */
 	struct scripts *scripts;
 };
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/api/store.h"
+#include "daemon/api/views.h"
 
 #define REVS_LIMIT_NAME "_api/revs_limit"
 #define PURGED_LIMIT_NAME "_api/purged_infos_limit"
@@ -132,8 +133,17 @@ static bool is_method(const struct http_call *call, enum http_method method)
 	return http_call_method(call) == method || (method == HTTP_GET && http_call_method(call) == HTTP_HEAD);
 }
 
-/* _compact, _view_cleanup: SQLite reuses what is free and views clean up after themselves, so there is nothing to
- * start. */
+static int prepare_housekeeping(struct http_call *call, struct api_database *database, struct qosid_errbuf *err)
+{
+	int rc;
+
+	if (!is_method(call, HTTP_POST))
+		return reply_method(call, "POST");
+	rc = request_need_json(call);
+	return rc != 0 ? rc : api_authorize(call, database, true, err);
+}
+
+/* _compact: SQLite reuses what is free, so there is nothing to start. */
 static int post_nothing(
     struct http_call *call, struct api_database *database, bool admin, unsigned status, struct qosid_errbuf *err)
 {
@@ -152,18 +162,29 @@ static int compact_route(struct http_call *call, struct api_database *database, 
 	const char *design = http_call_segment(call, 2);
 	struct replica_record record = {0};
 	struct qosid_buf id = {0};
-	int rc = 0;
+	int rc = design ? prepare_housekeeping(call, database, err) : 0;
 
-	if (design && is_method(call, HTTP_POST)) {
+	if (!design)
+		return post_nothing(call, database, true, 202, err);
+	if (rc == 0)
 		rc = qosid_buf_append_format(&id, err, "_design/%s", design);
-		if (rc == 0)
-			rc = replica_read_document(database->replica, (const char *)id.data, NULL, &record, err);
-		if (rc != 0)
-			rc = reply_store_failure(call, rc, err);
-	}
+	if (rc == 0 && (rc = replica_read_document(database->replica, (const char *)id.data, NULL, &record, err)) != 0)
+		rc = reply_store_failure(call, rc, err);
+	if (rc == 0)
+		rc = api_view_compact(
+		    call, database, (struct json_slice){(const char *)record.body.data, record.body.len}, err);
 	replica_record_free(&record);
 	qosid_buf_free(&id);
-	return rc != 0 ? rc : post_nothing(call, database, true, 202, err);
+	return rc != 0 ? rc : http_call_json(call, 202, "{\"ok\":true}");
+}
+
+static int cleanup_route(struct http_call *call, struct api_database *database, struct qosid_errbuf *err)
+{
+	int rc = prepare_housekeeping(call, database, err);
+
+	if (rc == 0)
+		rc = api_view_cleanup(call, database, err);
+	return rc != 0 ? rc : http_call_json(call, 202, "{\"ok\":true}");
 }
 
 static int full_commit_route(struct http_call *call, struct qosid_errbuf *err)
@@ -280,14 +301,17 @@ static bool is_one_of(const char *name, const char *const *names)
 /* Documents, design documents and attachments. */
 static int document_route(struct http_call *call, struct api_database *database, struct qosid_errbuf *err)
 {
-	static const char *const functions[] = {"_view", "_show", "_list", "_update", "_rewrite", "_info", "_search",
-	    "_search_info", "_nouveau", "_nouveau_info", NULL};
+	static const char *const views[] = {"_view", "_info", NULL};
+	static const char *const functions[] = {
+	    "_show", "_list", "_update", "_rewrite", "_search", "_search_info", "_nouveau", "_nouveau_info", NULL};
 	const char *first = http_call_segment(call, 1), *second = http_call_segment(call, 2), *more;
 	bool split = strcmp(first, "_design") == 0;
 
 	if (split && !second)
 		return reply_missing(call, "missing");
 	more = http_call_segment(call, split ? 3 : 2);
+	if ((split || strncmp(first, "_design/", 8) == 0) && more && is_one_of(more, views))
+		return api_view_routes(call, database, err);
 	if ((split || strncmp(first, "_design/", 8) == 0) && more && is_one_of(more, functions))
 		return reply_error(call, 501, "not_implemented", "functions of design documents are not run here");
 	return more ? api_attachment_routes(call, database, err) : api_document_routes(call, database, err);
@@ -299,7 +323,7 @@ static int small_route(
 	if (strcmp(name, "_compact") == 0)
 		return compact_route(call, database, err);
 	if (strcmp(name, "_view_cleanup") == 0)
-		return post_nothing(call, database, true, 202, err);
+		return cleanup_route(call, database, err);
 	if (strcmp(name, "_ensure_full_commit") == 0)
 		return full_commit_route(call, err);
 	if (strcmp(name, "_revs_limit") == 0)

@@ -18,6 +18,7 @@
 
 #include "daemon/api/api_internal.h"
 #include "sync/replica/replica_query.h"
+#include "sync/replica/view.h"
 #include "sync/space.h"
 
 #define KEPT_OPEN 32       /* replicas a worker */
@@ -227,6 +228,7 @@ static void close_handle(struct handle *handle)
 {
 	struct entry *entry = handle->entry;
 
+	views_close(handle->database.views);
 	replica_close(handle->database.replica);
 	*handle = (struct handle){0};
 	if (--entry->handles == 0 && entry->removed && entry->users == 0)

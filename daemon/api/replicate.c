@@ -13,6 +13,7 @@
 
 #include "daemon/api/replicator.h"
 #include "daemon/api/reply.h"
+#include "daemon/api/views.h"
 #include "daemon/api/server.h"
 
 #define WAIT_MS 3000
@@ -180,7 +181,8 @@ int replicate_list_tasks(struct http_call *call, struct api *api, struct qosid_e
 	if (rc != 0)
 		return rc;
 	writer_text(&writer, "[");
-	(void)replicator_write_tasks(api->replicator, &writer); /* how many there are shows */
+	bool first = replicator_write_tasks(api->replicator, &writer) == 0;
+	(void)api_view_write_tasks(api, first, &writer); /* how many there are shows */
 	writer_text(&writer, "]\n");
 	return writer_end(&writer);
 }

@@ -108,6 +108,10 @@ int views_update(struct views *views, struct replica *replica, const struct view
 int views_fold(struct views *views, const struct view_group *group, size_t view, const struct view_engine *engine,
     bool *done, struct qosid_errbuf *err);
 
+/* Whether any is missing. */
+int views_has_open(
+    struct views *views, const struct view_group *group, size_t view, bool *out, struct qosid_errbuf *err);
+
 /* ---- reading (view_query.c) ---- */
 
 struct view_range {

@@ -462,6 +462,25 @@ static int fold_open_blocks(struct reading *r, bool *done, struct qosid_errbuf *
 	return rc;
 }
 
+int views_has_open(
+    struct views *views, const struct view_group *group, size_t view, bool *out, struct qosid_errbuf *err)
+{
+	struct view_index index;
+	sqlite3_stmt *row = NULL;
+	int rc = view_find_index(views, group, &index, err);
+
+	*out = false;
+	if (rc == 0)
+		rc = view_prepare(views,
+		    "SELECT 1 FROM block WHERE view = ?1 AND reduction IS NULL AND rows > 0 LIMIT 1", &row, err, "i",
+		    view_number(&index, view));
+	if (rc == 0)
+		rc = view_step(views, row, err);
+	*out = rc == 1;
+	sqlite3_finalize(row);
+	return rc < 0 ? rc : 0;
+}
+
 int views_fold(struct views *views, const struct view_group *group, size_t view, const struct view_engine *engine,
     bool *done, struct qosid_errbuf *err)
 {

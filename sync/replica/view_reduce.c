@@ -62,11 +62,26 @@ static int check_result(struct qosid_buf *out, size_t start, size_t input, struc
 	return rc;
 }
 
+/* What has overflown once stays so: a reduce function would make nonsense of it. */
+static bool find_overflow(struct json_slice list, struct json_slice *value)
+{
+	static const char prefix[] = "{\"reduce_overflow_error\":";
+	struct json_slice name;
+	size_t position = 0;
+
+	while (json_next(list, &position, &name, value)) {
+		if (value->len >= sizeof(prefix) - 1 && memcmp(value->text, prefix, sizeof(prefix) - 1) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* ---- the two steps ---- */
 
 static int rereduce(struct view_fold *fold, struct qosid_buf *out, struct qosid_errbuf *err)
 {
 	struct json_slice list;
+	struct json_slice overflow;
 	size_t start = out->len;
 	int rc = close_list(&fold->values, &list, err);
 
@@ -74,6 +89,8 @@ static int rereduce(struct view_fold *fold, struct qosid_buf *out, struct qosid_
 		rc = qosid_buf_append(out, list.text + 1, list.len - 2, err);
 	} else if (rc == 0 && fold->function->reducer != REDUCER_SCRIPT) {
 		rc = view_builtin_rereduce(fold->function->reducer, list, out, err);
+	} else if (rc == 0 && find_overflow(list, &overflow)) {
+		rc = qosid_buf_append(out, overflow.text, overflow.len, err);
 	} else if (rc == 0) {
 		rc = fold->engine->rereduce(fold->engine->context, source_of(fold), list, out, err);
 		if (rc == 0)

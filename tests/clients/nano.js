@@ -43,6 +43,18 @@ async function lists(db) {
   equal(rest.pending, 0, 'changes from there to the end');
 }
 
+async function views(db) {
+  await db.insert({ views: {
+    byI: { map: 'function (doc) { if (doc.i !== undefined) emit([doc.i % 2, doc.i], doc.i); }', reduce: '_stats' } } }, '_design/nums');
+  const rows = await db.view('nums', 'byI', { reduce: false, include_docs: true, startkey: [1], endkey: [1, {}] });
+  equal(rows.rows.map((row) => row.doc.i), [1, 3], 'view with a range and documents');
+  const groups = await db.view('nums', 'byI', { group_level: 1 });
+  equal(groups.rows.map((row) => [row.key[0], row.value.sum]), [[0, 6], [1, 4]], 'view by groups');
+  const keys = await db.view('nums', 'byI', { reduce: false, keys: [[0, 4], [1, 1]] });
+  equal(keys.rows.map((row) => row.value), [4, 1], 'view by keys');
+  await refused(db.view('nums', 'none'), 404, 'a view that is not there is missing');
+}
+
 async function attachments(db) {
   const data = Buffer.from([0, 255, 10, 13, 1]);
   const put = await db.attachment.insert('file', 'raw.bin', data, 'application/x-raw');
@@ -77,6 +89,7 @@ run(async () => {
   const db = server.use('nano-test');
   await basics(server, db);
   await lists(db);
+  await views(db);
   await attachments(db);
   await following(db);
   equal((await server.db.destroy('nano-test')).ok, true, 'db.destroy');

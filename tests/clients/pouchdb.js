@@ -32,6 +32,21 @@ async function documents(remote) {
   await local.destroy();
 }
 
+async function views(remote) {
+  await remote.bulkDocs(Array.from({ length: 30 }, (_, i) => ({ _id: `v${String(i).padStart(2, '0')}`, i })));
+  await remote.put({ _id: '_design/nums', views: {
+    byI: { map: 'function (doc) { emit(doc.i % 3, doc.i); }', reduce: '_sum' } } });
+  const rows = await remote.query('nums/byI', { reduce: false, key: 1, limit: 2, skip: 1, include_docs: true });
+  equal([rows.total_rows, rows.offset, rows.rows.map((row) => row.doc.i)], [30, 11, [4, 7]], 'query of a view');
+  equal((await remote.query('nums/byI')).rows, [{ key: null, value: 435 }], 'query, reduced');
+  const groups = await remote.query('nums/byI', { group: true, keys: [2, 0] });
+  equal(groups.rows, [{ key: 2, value: 155 }, { key: 0, value: 135 }], 'query by keys and groups');
+  equal((await remote.query('nums/byI', { reduce: false, stale: 'ok', descending: true, limit: 1 })).rows[0].id, 'v29',
+    'query, stale and descending');
+  await refused(remote.query('nums/none'), 404, 'a view that is not there is missing');
+  await remote.viewCleanup();
+}
+
 async function conflicts(remote) {
   const one = new PouchDB(`${folder}/one`);
   const two = new PouchDB(`${folder}/two`);
@@ -108,8 +123,8 @@ async function live(remote) {
 }
 
 run(async () => {
-  const names = ['pouch-documents', 'pouch-conflicts', 'pouch-attachments', 'pouch-live'];
-  const tests = [documents, conflicts, attachments, live];
+  const names = ['pouch-documents', 'pouch-views', 'pouch-conflicts', 'pouch-attachments', 'pouch-live'];
+  const tests = [documents, views, conflicts, attachments, live];
   for (let i = 0; i < names.length; i += 1) {
     const remote = new PouchDB(`${url}/${names[i]}`);
     await tests[i](remote);
