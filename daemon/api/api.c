@@ -12,8 +12,8 @@
 #include "daemon/api/reply.h"
 #include "daemon/api/scripts.h"
 #include "daemon/api/server.h"
-#include "daemon/api/views.h"
 #include "daemon/api/users.h"
+#include "daemon/api/views.h"
 
 /* ---- life ---- */
 

@@ -13,8 +13,8 @@
 
 #include "daemon/api/replicator.h"
 #include "daemon/api/reply.h"
-#include "daemon/api/views.h"
 #include "daemon/api/server.h"
+#include "daemon/api/views.h"
 
 #define WAIT_MS 3000
 #define HEARTBEAT_MS 10000

@@ -11,7 +11,8 @@
 bool replicate_has_route(const char *name);
 int api_replicate_routes(struct http_call *call, struct api *api, struct qosid_errbuf *err);
 
-/* GET /_active_tasks: what runs in the background, replications and builds of indexes. As routes do, but may return API_REPLIED. */
+/* GET /_active_tasks: what runs in the background, replications and builds of indexes. As routes do, but may return
+ * API_REPLIED. */
 int replicate_list_tasks(struct http_call *call, struct api *api, struct qosid_errbuf *err);
 
 #endif
