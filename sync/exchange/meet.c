@@ -355,18 +355,41 @@ static int take_over(struct exchange *exchange, struct qosid_errbuf *err)
 	return rc;
 }
 
-/* Bring one log of ours to the remote, when the remote's tip is an ancestor of ours (or it has none). */
-static int push_log(struct meeting *meeting, const struct offer *ours, struct qosid_errbuf *err)
+/* Logs of ours that the remote lacks, or has less of. */
+struct pushes {
+	struct peer_update *updates;
+	char (*refs)[LOG_REF_SIZE];
+	const struct offer **offers;
+	size_t count;
+};
+
+static void pushes_free(struct pushes *pushes)
+{
+	free(pushes->updates);
+	free(pushes->refs);
+	free(pushes->offers);
+}
+
+static int pushes_make(struct pushes *pushes, size_t count, struct qosid_errbuf *err)
+{
+	pushes->updates = calloc(count, sizeof(*pushes->updates));
+	pushes->refs = calloc(count, sizeof(*pushes->refs));
+	pushes->offers = calloc(count, sizeof(const struct offer *));
+	if (count > 0 && (pushes->updates == NULL || pushes->refs == NULL || pushes->offers == NULL))
+		return qosid_error(err, QOSID_ERR_NOMEM, "out of memory for what is to be pushed");
+	return 0;
+}
+
+/* Add a log of ours, when the remote's tip is an ancestor of ours (or it has none). */
+static int pushes_add(
+    struct pushes *pushes, const struct meeting *meeting, const struct offer *ours, struct qosid_errbuf *err)
 {
 	struct repo *repo = meeting->exchange->repo;
 	const struct offer *theirs = find_offer(&meeting->offers, &ours->log);
 	struct log_point point = {.sequence = 1, .commit = ours->tip};
-	struct qosid_errbuf fault = {0};
+	struct peer_update *update = &pushes->updates[pushes->count];
 	struct log_chain chain = {0};
-	struct transfer_stats stats;
 	enum log_relation relation;
-	enum peer_answer answer;
-	char ref[LOG_REF_SIZE];
 	int rc;
 
 	if (theirs != NULL) {
@@ -376,41 +399,61 @@ static int push_log(struct meeting *meeting, const struct offer *ours, struct qo
 		log_chain_free(&chain);
 		if (rc != 0 || relation != LOG_BEHIND)
 			return peer_is_damage(rc) ? 0 : rc; /* it was reported when it was applied */
+		update->old = theirs->tip;
 	}
-	log_format_head(ref, &ours->log);
-	if ((rc = peer_push(
-		 meeting->peer, ref, theirs != NULL ? &theirs->tip : NULL, &ours->tip, &answer, &stats, &fault)) != 0) {
-		if (err != NULL)
-			*err = fault;
-		return rc;
-	}
-	if (answer == PEER_MOVED) /* somebody else was quicker; the next meeting sees what they brought */
+	log_format_head(pushes->refs[pushes->count], &ours->log);
+	update->ref = pushes->refs[pushes->count];
+	update->tip = ours->tip;
+	pushes->offers[pushes->count++] = ours;
+	return 0;
+}
+
+/* What became of a push. */
+static int settle_push(
+    struct meeting *meeting, const struct peer_update *update, const struct offer *ours, struct qosid_errbuf *err)
+{
+	struct exchange_report *report = &meeting->exchange->report;
+	char ref[LOG_REF_SIZE];
+
+	if (update->answer == PEER_REFUSED)
+		return note_damage(meeting, ours, &update->fault, err);
+	if (update->answer == PEER_UNASKED && update->fault.code != 0 && err != NULL)
+		*err = update->fault;
+	if (update->answer == PEER_UNASKED)
+		return update->fault.code;
+	if (update->answer == PEER_MOVED) /* somebody else was quicker; the next meeting sees what they brought */
 		return 0;
-	if (answer == PEER_REFUSED)
-		return note_damage(meeting, ours, &fault, err);
-	meeting->exchange->report.logs_pushed++;
-	meeting->exchange->report.commits_pushed += stats.commits;
-	meeting->exchange->report.bytes_pushed += stats.bytes;
+	report->logs_pushed++;
+	report->commits_pushed += update->stats.commits;
+	report->bytes_pushed += update->stats.bytes;
 	log_format_remote(ref, &ours->log, meeting->remote);
-	return set_ref(repo, ref, &ours->tip, err);
+	return set_ref(meeting->exchange->repo, ref, &ours->tip, err);
 }
 
 /* A log whose copy here is damaged must not keep the others from being carried: its failure is returned at the end. */
 static int push_all(struct meeting *meeting, struct qosid_errbuf *err)
 {
 	struct offers ours = {0};
-	int rc, failed = 0;
+	struct pushes pushes = {0};
+	int rc, failed, settled;
 
 	if ((rc = list_offers(meeting->exchange->repo, "refs/heads/", &ours, err)) != 0 ||
-	    (rc = list_offers(meeting->exchange->repo, "refs/qosid/verified/", &ours, err)) != 0)
+	    (rc = list_offers(meeting->exchange->repo, "refs/qosid/verified/", &ours, err)) != 0 ||
+	    (rc = pushes_make(&pushes, ours.count, err)) != 0)
 		goto out;
-	for (size_t i = 0; (rc == 0 || peer_is_damage(rc)) && i < ours.count; i++) {
-		rc = push_log(meeting, &ours.items[i], failed == 0 ? err : NULL);
-		failed = failed == 0 ? rc : failed;
-		exchange_report_progress(meeting->exchange, "push", i + 1, ours.count);
+	for (size_t i = 0; i < ours.count; i++) {
+		if ((rc = pushes_add(&pushes, meeting, &ours.items[i], err)) != 0)
+			goto out;
+	}
+	failed = peer_push(meeting->peer, pushes.updates, pushes.count, err);
+	for (size_t i = 0; i < pushes.count; i++) {
+		settled = settle_push(meeting, &pushes.updates[i], pushes.offers[i], failed == 0 ? err : NULL);
+		failed = failed == 0 ? settled : failed;
+		exchange_report_progress(meeting->exchange, "push", i + 1, pushes.count);
 	}
 	rc = failed;
 out:
+	pushes_free(&pushes);
 	free(ours.items);
 	return rc;
 }

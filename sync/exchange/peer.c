@@ -4,17 +4,48 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sync/exchange/peer_internal.h"
+#include "sync/exchange/peer_wire.h"
+
+/* How to connect to a target, for a peer that lives no longer than its strings. */
+struct route {
+	struct link_target target;
+	struct link_limits limits;
+};
+
+static int dial(void *context, const char *service, struct link **out, struct qosid_errbuf *err)
+{
+	const struct route *route = context;
+
+	return link_open(out, &route->target, service, &route->limits, err);
+}
+
+static int open_link(struct peer **out, const struct link_target *target, const struct link_limits *limits,
+    struct repo *own, struct qosid_errbuf *err)
+{
+	struct route *route = malloc(sizeof(*route));
+	struct wire_dialer dialer = {dial, route, free};
+
+	if (route == NULL)
+		return qosid_error(err, QOSID_ERR_NOMEM, "out of memory for a remote");
+	*route = (struct route){*target, *limits};
+	return peer_open_wire(out, target->url, &dialer, own, err);
+}
 
 int peer_open(struct peer **out, const struct link_target *target, const struct link_limits *limits, struct repo *own,
     struct qosid_errbuf *err)
 {
-	static const char scheme[] = "file://";
+	static const char file[] = "file://";
+	enum link_scheme scheme;
 	const char *path = target->url;
+	int rc = link_parse_url(target->url, &scheme, err);
 
-	(void)limits; /* a folder needs none */
-	if (strncmp(path, scheme, sizeof(scheme) - 1) == 0)
-		path += sizeof(scheme) - 1;
+	*out = NULL;
+	if (rc != 0)
+		return rc;
+	if (scheme != LINK_FOLDER)
+		return open_link(out, target, limits, own, err);
+	if (strncmp(path, file, sizeof(file) - 1) == 0)
+		path += sizeof(file) - 1;
 	return peer_open_folder(out, path, own, err);
 }
 
@@ -39,12 +70,14 @@ int peer_fetch(struct peer *peer, const git_oid *tip, const git_oid *have, const
 	return peer->class->fetch(peer, tip, have, progress, watch, stats, whole, err);
 }
 
-int peer_push(struct peer *peer, const char *ref, const git_oid *old, const git_oid *tip, enum peer_answer *answer,
-    struct transfer_stats *stats, struct qosid_errbuf *err)
+int peer_push(struct peer *peer, struct peer_update *updates, size_t count, struct qosid_errbuf *err)
 {
-	*stats = (struct transfer_stats){0};
-	*answer = PEER_TAKEN;
-	return peer->class->push(peer, ref, old, tip, answer, stats, err);
+	for (size_t i = 0; i < count; i++) {
+		updates[i].answer = PEER_UNASKED;
+		updates[i].stats = (struct transfer_stats){0};
+		updates[i].fault = (struct qosid_errbuf){0};
+	}
+	return count == 0 ? 0 : peer->class->push(peer, updates, count, err);
 }
 
 void peer_settle(struct peer *peer)

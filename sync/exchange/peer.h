@@ -40,16 +40,26 @@ int peer_visit_refs(struct peer *peer,
 int peer_fetch(struct peer *peer, const git_oid *tip, const git_oid *have, const char *progress,
     const struct transfer_watch *watch, struct transfer_stats *stats, bool *whole, struct qosid_errbuf *err);
 
-/* Bring the chain that ends in tip there and move the peer's ref from old (NULL: absent) to it, in steps of bounded
- * size that each move the ref, so that a link that always breaks still makes progress. When the peer has answered, 0 is
- * returned and *answer says what; err says why it was not taken. Failures are of the way to it or of our own copy. */
+/* A ref of the peer's that is to be moved, and what became of it. */
 enum peer_answer {
+	PEER_UNASKED, /* the way to it broke before, or our own copy is damaged: then fault says so */
 	PEER_TAKEN,
 	PEER_MOVED,  /* the ref was moved by someone else meanwhile */
-	PEER_REFUSED /* the peer takes nothing under this name */
+	PEER_REFUSED /* the peer takes nothing under this name; fault says why */
 };
-int peer_push(struct peer *peer, const char *ref, const git_oid *old, const git_oid *tip, enum peer_answer *answer,
-    struct transfer_stats *stats, struct qosid_errbuf *err);
+struct peer_update {
+	const char *ref;
+	git_oid old; /* zero: the ref is not there */
+	git_oid tip;
+	enum peer_answer answer;
+	struct transfer_stats stats;
+	struct qosid_errbuf fault; /* code 0: none */
+};
+
+/* Bring the chains that end in the tips there and move the refs to them, in steps of bounded size that each move refs,
+ * so that a link that always breaks still makes progress. Failures are of the way to the peer or of our own disk; what
+ * was answered before stands. */
+int peer_push(struct peer *peer, struct peer_update *updates, size_t count, struct qosid_errbuf *err);
 
 /* Leave the peer tidy after a meeting that went well. Best effort. */
 void peer_settle(struct peer *peer);

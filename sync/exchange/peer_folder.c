@@ -34,21 +34,35 @@ static int folder_fetch(struct peer *peer, const git_oid *tip, const git_oid *ha
 	return rc;
 }
 
-/* In one go: a folder that is cut off keeps the objects that have arrived, and the next push leaves them out. */
-static int folder_push(struct peer *peer, const char *ref, const git_oid *old, const git_oid *tip,
-    enum peer_answer *answer, struct transfer_stats *stats, struct qosid_errbuf *err)
+/* A log in one go: a folder that is cut off keeps the objects that have arrived, and the next push leaves them out. */
+static int push_one(struct peer_folder *folder, struct peer_update *update)
 {
-	struct peer_folder *folder = (struct peer_folder *)peer;
-	int rc = transfer_chain(peer->own, folder->repo, tip, NULL, NULL, stats, NULL, err);
+	const git_oid *old = git_oid_is_zero(&update->old) ? NULL : &update->old;
+	struct qosid_errbuf *fault = &update->fault;
+	int rc = transfer_chain(folder->peer.own, folder->repo, &update->tip, NULL, NULL, &update->stats, NULL, fault);
 
 	if (rc != 0)
-		return rc;
-	rc = repo_update_ref(folder->repo, ref, old, tip, err);
-	if (rc == QOSID_ERR_CONFLICT)
-		*answer = PEER_MOVED;
+		return peer_is_damage(rc) ? 0 : rc;
+	rc = repo_update_ref(folder->repo, update->ref, old, &update->tip, fault);
+	if (rc == 0)
+		update->answer = PEER_TAKEN;
+	else if (rc == QOSID_ERR_CONFLICT)
+		update->answer = PEER_MOVED;
 	else if (rc == QOSID_ERR_CORRUPT || rc == QOSID_ERR_INVALID) /* what stands there is no ref of a log */
-		*answer = PEER_REFUSED;
-	return *answer == PEER_TAKEN ? rc : 0;
+		update->answer = PEER_REFUSED;
+	return update->answer != PEER_UNASKED ? 0 : rc;
+}
+
+static int folder_push(struct peer *peer, struct peer_update *updates, size_t count, struct qosid_errbuf *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		rc = push_one((struct peer_folder *)peer, &updates[i]);
+		if (rc != 0 && err != NULL)
+			*err = updates[i].fault;
+	}
+	return rc;
 }
 
 static void folder_settle(struct peer *peer)

@@ -13,8 +13,7 @@ struct peer_class {
 	    struct qosid_errbuf *err);
 	int (*fetch)(struct peer *peer, const git_oid *tip, const git_oid *have, const char *progress,
 	    const struct transfer_watch *watch, struct transfer_stats *stats, bool *whole, struct qosid_errbuf *err);
-	int (*push)(struct peer *peer, const char *ref, const git_oid *old, const git_oid *tip,
-	    enum peer_answer *answer, struct transfer_stats *stats, struct qosid_errbuf *err);
+	int (*push)(struct peer *peer, struct peer_update *updates, size_t count, struct qosid_errbuf *err);
 	void (*settle)(struct peer *peer);
 	void (*read_traffic)(const struct peer *peer, struct link_traffic *out);
 	/* Free the struct; peer is never NULL. */

@@ -1,5 +1,5 @@
 /*
- * Moving a log from folder to folder (transfer.h): a walk from the tip back to what the target has, which remembers 20
+ * Moving a log into a repository (transfer.h): a walk from the tip back to what the target has, which remembers 20
  * bytes a commit, then a copy from the oldest on.
  *
  * Within a commit the objects are written before what names them, so that a commit in the target, however the copying
@@ -17,10 +17,10 @@
 #define TRANSFER_COMMITS_MAX (16u << 20) /* of one log: more than anyone publishes in a lifetime */
 #define TRANSFER_BATCH_BYTES (4u << 20)
 #define TRANSFER_BATCH_OBJECTS 6000u
-#define TREE_BYTES_MAX ((size_t)LIMIT_TREE_ENTRIES * 300)
 
 struct transfer {
-	struct repo *source, *target;
+	const struct transfer_source *source;
+	struct repo *target;
 	const char *progress;
 	const struct transfer_watch *watch;
 	git_oid *chain; /* newest first */
@@ -41,13 +41,13 @@ static int read_source(struct transfer *transfer, const git_oid *id, git_object_
 	int rc;
 
 	qosid_buf_reset(out);
-	rc = repo_read(transfer->source, id, type, limit, out, err);
+	rc = transfer->source->read(transfer->source->context, id, type, limit, out, err);
 	if (rc != QOSID_ERR_NOTFOUND && rc != QOSID_ERR_IO)
 		return rc;
 	git_oid_tostr(hex, sizeof(hex), id);
 	return qosid_error(err, QOSID_ERR_CORRUPT,
 	    "object %s cannot be read in %s: it is missing, or what should hold it is damaged", hex,
-	    repo_path(transfer->source));
+	    transfer->source->name);
 }
 
 /* Take the line "<name> <id>\n" at *at, when it is there. */
@@ -63,37 +63,36 @@ static bool take_id(const char **at, const char *end, const char *name, git_oid 
 	return true;
 }
 
+bool transfer_parse_commit(const struct qosid_buf *raw, git_oid *tree, git_oid *parent, bool *has_parent)
+{
+	const char *at = (const char *)raw->data;
+	git_oid second;
+
+	*has_parent = false;
+	if (at == NULL || !take_id(&at, (const char *)raw->data + raw->len, "tree", tree))
+		return false;
+	*has_parent = take_id(&at, (const char *)raw->data + raw->len, "parent", parent);
+	return !*has_parent || !take_id(&at, (const char *)raw->data + raw->len, "parent", &second);
+}
+
 /* Read a commit into transfer->commit. *has_parent says whether there is one before it. */
 static int read_commit(struct transfer *transfer, const git_oid *id, git_oid *tree, git_oid *parent, bool *has_parent,
     struct qosid_errbuf *err)
 {
-	const char *at, *end;
 	char hex[GIT_OID_HEXSZ + 1];
-	git_oid second;
 	int rc = read_source(transfer, id, GIT_OBJECT_COMMIT, LIMIT_COMMIT_BYTES, &transfer->commit, err);
 
-	if (rc != 0)
+	if (rc != 0 || transfer_parse_commit(&transfer->commit, tree, parent, has_parent))
 		return rc;
-	rc = qosid_buf_reserve(&transfer->commit, 0, err); /* an empty one has no memory */
-	if (rc != 0)
-		return rc;
-	at = (const char *)transfer->commit.data;
-	end = at + transfer->commit.len;
 	git_oid_tostr(hex, sizeof(hex), id);
-	if (!take_id(&at, end, "tree", tree))
-		return qosid_error(
-		    err, QOSID_ERR_INVALID, "commit %s in %s has no tree", hex, repo_path(transfer->source));
-	*has_parent = take_id(&at, end, "parent", parent);
-	if (*has_parent && take_id(&at, end, "parent", &second))
-		return qosid_error(err, QOSID_ERR_INVALID, "commit %s in %s is a merge, which no log has", hex,
-		    repo_path(transfer->source));
-	return 0;
+	return qosid_error(err, QOSID_ERR_INVALID, "commit %s in %s %s", hex, transfer->source->name,
+	    *has_parent ? "is a merge, which no log has" : "has no tree");
 }
 
 static int read_tree(struct transfer *transfer, const git_oid *id, struct qosid_buf *raw, struct repo_entry *entries,
     size_t *count, struct qosid_errbuf *err)
 {
-	int rc = read_source(transfer, id, GIT_OBJECT_TREE, TREE_BYTES_MAX, raw, err);
+	int rc = read_source(transfer, id, GIT_OBJECT_TREE, TRANSFER_TREE_BYTES_MAX, raw, err);
 
 	if (rc == 0)
 		rc = repo_parse_tree(raw, entries, count, err);
@@ -108,30 +107,24 @@ static int read_tree(struct transfer *transfer, const git_oid *id, struct qosid_
 
 /* ---- the walk ---- */
 
-/* Whether the target has this commit and what it names. A commit alone, which some other program's pruning may have
- * left, is not enough to stop at. */
-static bool target_has_whole(struct transfer *transfer, const git_oid *id)
+bool transfer_has_whole(struct repo *repo, const git_oid *id)
 {
 	struct qosid_buf raw = {0};
 	struct repo_entry entries[LIMIT_TREE_ENTRIES];
-	git_oid tree;
+	git_oid tree, parent;
 	size_t count = 0;
-	bool whole = false;
-	const char *at;
+	bool whole = false, has_parent;
 
-	if (!repo_has_known(transfer->target, id) ||
-	    repo_read(transfer->target, id, GIT_OBJECT_COMMIT, LIMIT_COMMIT_BYTES, &raw, NULL) != 0)
-		goto out;
-	at = (const char *)raw.data;
-	if (at == NULL || !take_id(&at, at + raw.len, "tree", &tree))
+	if (!repo_has_known(repo, id) || repo_read(repo, id, GIT_OBJECT_COMMIT, LIMIT_COMMIT_BYTES, &raw, NULL) != 0 ||
+	    !transfer_parse_commit(&raw, &tree, &parent, &has_parent))
 		goto out;
 	qosid_buf_reset(&raw);
-	if (repo_read(transfer->target, &tree, GIT_OBJECT_TREE, TREE_BYTES_MAX, &raw, NULL) != 0 ||
+	if (repo_read(repo, &tree, GIT_OBJECT_TREE, TRANSFER_TREE_BYTES_MAX, &raw, NULL) != 0 ||
 	    repo_parse_tree(&raw, entries, &count, NULL) != 0)
 		goto out;
 	whole = true;
 	for (size_t i = 0; i < count && whole; i++)
-		whole = repo_has_known(transfer->target, &entries[i].id);
+		whole = repo_has_known(repo, &entries[i].id);
 out:
 	qosid_buf_free(&raw);
 	return whole;
@@ -161,7 +154,7 @@ static int walk(struct transfer *transfer, const git_oid *tip, struct qosid_errb
 	bool has_parent = true;
 	int rc = 0;
 
-	while (rc == 0 && has_parent && !target_has_whole(transfer, &id)) {
+	while (rc == 0 && has_parent && !transfer_has_whole(transfer->target, &id)) {
 		rc = read_commit(transfer, &id, &tree, &parent, &has_parent, err);
 		if (rc == 0)
 			rc = chain_add(transfer, &id, err);
@@ -188,8 +181,8 @@ static int write_target(struct transfer *transfer, git_object_t type, const stru
 		char hex[GIT_OID_HEXSZ + 1];
 
 		git_oid_tostr(hex, sizeof(hex), id);
-		return qosid_error(err, QOSID_ERR_CORRUPT, "object %s in %s is not what its name says", hex,
-		    repo_path(transfer->source));
+		return qosid_error(
+		    err, QOSID_ERR_CORRUPT, "object %s in %s is not what its name says", hex, transfer->source->name);
 	}
 	transfer->batch_bytes += data->len;
 	transfer->batch_objects++;
@@ -226,7 +219,7 @@ static int copy_tree(struct transfer *transfer, const git_oid *id, bool outermos
 
 			git_oid_tostr(hex, sizeof(hex), id);
 			rc = qosid_error(err, QOSID_ERR_INVALID, "tree %s in %s has folders in a folder", hex,
-			    repo_path(transfer->source));
+			    transfer->source->name);
 		}
 	}
 	if (rc == 0)
@@ -297,7 +290,7 @@ static int copy_chain(struct transfer *transfer, const git_oid *tip, struct qosi
 	return rc;
 }
 
-int transfer_chain(struct repo *source, struct repo *target, const git_oid *tip, const char *progress,
+int transfer_copy(const struct transfer_source *source, struct repo *target, const git_oid *tip, const char *progress,
     const struct transfer_watch *watch, struct transfer_stats *stats, bool *whole, struct qosid_errbuf *err)
 {
 	struct transfer transfer = {.source = source, .target = target, .progress = progress, .watch = watch};
@@ -316,4 +309,18 @@ int transfer_chain(struct repo *source, struct repo *target, const git_oid *tip,
 	qosid_buf_free(&transfer.commit);
 	qosid_buf_free(&transfer.blob);
 	return rc;
+}
+
+static int read_repo(
+    void *context, const git_oid *id, git_object_t type, size_t limit, struct qosid_buf *out, struct qosid_errbuf *err)
+{
+	return repo_read(context, id, type, limit, out, err);
+}
+
+int transfer_chain(struct repo *source, struct repo *target, const git_oid *tip, const char *progress,
+    const struct transfer_watch *watch, struct transfer_stats *stats, bool *whole, struct qosid_errbuf *err)
+{
+	const struct transfer_source folder = {read_repo, source, repo_path(source)};
+
+	return transfer_copy(&folder, target, tip, progress, watch, stats, whole, err);
 }

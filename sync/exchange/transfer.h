@@ -1,5 +1,6 @@
 /*
- * Moving logs between two repositories that are both folders: straight from object store to pack, no delta search.
+ * Moving logs into a repository: straight from object store to pack, no delta search. The source is another repository
+ * in a folder, or the objects that came over the wire.
  *
  * A log is a chain of commits, each with a tree of at most LIMIT_TREE_ENTRIES entries (one level of directories below),
  * so what is missing is found by walking from the tip to what the target has. The source is not trusted: every object
@@ -14,6 +15,7 @@
 
 #include "crypto/error.h"
 #include "sync/exchange/repo.h"
+#include "sync/limits.h"
 
 struct transfer_stats {
 	size_t commits;
@@ -37,5 +39,25 @@ struct transfer_watch {
  */
 int transfer_chain(struct repo *source, struct repo *target, const git_oid *tip, const char *progress,
     const struct transfer_watch *watch, struct transfer_stats *stats, bool *whole, struct qosid_errbuf *err);
+
+/* Anything else that objects come from. read is as repo_read(); name is for error texts. */
+struct transfer_source {
+	int (*read)(void *context, const git_oid *id, git_object_t type, size_t limit, struct qosid_buf *out,
+	    struct qosid_errbuf *err);
+	void *context;
+	const char *name;
+};
+int transfer_copy(const struct transfer_source *source, struct repo *target, const git_oid *tip, const char *progress,
+    const struct transfer_watch *watch, struct transfer_stats *stats, bool *whole, struct qosid_errbuf *err);
+
+/* Whether a repository has a commit and what it names. A commit alone, which some other program's pruning may have
+ * left, is not enough to stop at. Does not look for what other programs added since. */
+bool transfer_has_whole(struct repo *repo, const git_oid *id);
+
+/* The tree and the first parent that a raw commit names; false when it has no tree or is a merge, which no log has. */
+bool transfer_parse_commit(const struct qosid_buf *raw, git_oid *tree, git_oid *parent, bool *has_parent);
+
+/* How large the tree of a log's commit may be. */
+#define TRANSFER_TREE_BYTES_MAX ((size_t)LIMIT_TREE_ENTRIES * 300)
 
 #endif
