@@ -91,10 +91,10 @@ static int apply_line(void *context, const struct changeset_line *line, struct q
 }
 
 int changeset_apply(struct replica *replica, const void *data, size_t len, const struct changeset_header *expected,
-    const struct age_key *key, bool own, struct changeset_counts *counts, struct qosid_errbuf *err)
+    const struct changeset_opening *opening, bool own, struct changeset_counts *counts, struct qosid_errbuf *err)
 {
 	struct application application = {.replica = replica, .own = own};
-	int rc = changeset_decode(data, len, expected, key, apply_line, &application, err);
+	int rc = changeset_decode(data, len, expected, opening, apply_line, &application, err);
 
 	if (rc == 0)
 		*counts = application.counts;

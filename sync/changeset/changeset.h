@@ -10,6 +10,7 @@
 #ifndef QOSID_SYNC_CHANGESET_CHANGESET_H
 #define QOSID_SYNC_CHANGESET_CHANGESET_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "crypto/age.h"
@@ -25,14 +26,44 @@ struct changeset_header {
 	int64_t sequence;
 };
 
+/* ---- dictionaries (dictionary.c) ---- */
+
+/* A zstd dictionary, immutable. It holds pieces of records: as secret as they are. */
+struct changeset_dictionary;
+
+/* Take one as `zstd -D` takes it; the data is copied. QOSID_ERR_INVALID, QOSID_ERR_LIMIT. */
+int changeset_dictionary_load(
+    struct changeset_dictionary **out, const void *data, size_t len, struct qosid_errbuf *err);
+void changeset_dictionary_free(struct changeset_dictionary *dictionary); /* wipes; accepts NULL */
+const void *changeset_dictionary_data(const struct changeset_dictionary *dictionary, size_t *len);
+const uint8_t *changeset_dictionary_digest(
+    const struct changeset_dictionary *dictionary); /* DIGEST_BYTES, of the data */
+
+/* What a new dictionary would save: compressed bytes of samples that it was not trained on, each alone. */
+struct changeset_gain {
+	size_t samples;
+	size_t with, without;
+};
+
+/* Train one on the newest records. *out is NULL when there are too few of them, or nothing common to them. */
+int changeset_dictionary_train(
+    struct replica *replica, struct changeset_dictionary **out, struct changeset_gain *gain, struct qosid_errbuf *err);
+
 /* ---- codec (encode.c, decode.c): knows documents, no database ---- */
+
+/* How a payload is packed. All zeros: plainly. */
+struct changeset_packing {
+	int level;                                     /* zstd's; 0: 6; others are brought into its range */
+	const struct changeset_dictionary *dictionary; /* may be NULL; the reader must be told of it */
+	bool pad; /* bring the size to one of few (Padmé, at most 12 % more), so that it tells less about the content */
+};
 
 struct changeset_encoder;
 
-/* Start one; ciphertext is appended to out as it comes. recipient is the epoch's. level is zstd's (0: 6; others
- * are brought into its range). */
+/* Start one; ciphertext is appended to out as it comes. recipient is the epoch's. packing (may be NULL) stays the
+ * caller's. */
 int changeset_encoder_open(struct changeset_encoder **out_encoder, const struct changeset_header *header,
-    const char *recipient, int level, struct qosid_buf *out, struct qosid_errbuf *err);
+    const char *recipient, const struct changeset_packing *packing, struct qosid_buf *out, struct qosid_errbuf *err);
 
 /* Add a line. doc is the rendered document (document_render()). Line feeds and carriage returns between its tokens are
  * written as spaces, because a line feed ends the line; all other bytes are kept. */
@@ -56,12 +87,18 @@ struct changeset_line {
 };
 typedef int (*changeset_line_fn)(void *context, const struct changeset_line *line, struct qosid_errbuf *err);
 
-/* Decrypt with key, inflate to at most LIMIT_CHANGESET_BYTES, check the header against expected and every line, and
+/* What opens a payload. */
+struct changeset_opening {
+	const struct age_key *key;
+	const struct changeset_dictionary *dictionary; /* the one that the commit names; NULL: none */
+};
+
+/* Decrypt, inflate to at most LIMIT_CHANGESET_BYTES, check the header against expected and every line, and
  * hand the lines on. Lines are handed on as they come: a failure (malformed line, bad MAC, truncation, trailing bytes
  * after the zstd frame, a second frame) may follow lines already visited, so visit must work in a transaction that a
  * failure rolls back. Errors: QOSID_ERR_REFUSED, _INVALID, _LIMIT, with "line N" in err->where. */
-int changeset_decode(const void *data, size_t len, const struct changeset_header *expected, const struct age_key *key,
-    changeset_line_fn visit, void *context, struct qosid_errbuf *err);
+int changeset_decode(const void *data, size_t len, const struct changeset_header *expected,
+    const struct changeset_opening *opening, changeset_line_fn visit, void *context, struct qosid_errbuf *err);
 
 /* ---- collect and apply (collect.c, apply.c): replica on one side, payload on the other ---- */
 
@@ -82,7 +119,7 @@ void changeset_batch_free(struct changeset_batch *batch);
  * Attachments up to LIMIT_ATTACHMENT_INLINE_BYTES that this office's log has not carried yet go inline as base64
  * "data" (once a batch, and while the line has room for them), all others as stubs with their digest. Reads only. */
 int changeset_collect(struct replica *replica, const struct changeset_header *header, const char *recipient,
-    struct changeset_batch *batch, struct qosid_errbuf *err);
+    const struct changeset_packing *packing, struct changeset_batch *batch, struct qosid_errbuf *err);
 
 /* After the payload and batch->files are safely in git: clear the pending marks and note the attachments of both kinds
  * as published, in the caller's transaction. */
@@ -98,6 +135,6 @@ struct changeset_counts {
  * a crash or from a backup): pending marks of its revisions are cleared, its inline attachments noted as published. An
  * inline attachment whose content does not fit its digest is QOSID_ERR_INVALID. */
 int changeset_apply(struct replica *replica, const void *data, size_t len, const struct changeset_header *expected,
-    const struct age_key *key, bool own, struct changeset_counts *counts, struct qosid_errbuf *err);
+    const struct changeset_opening *opening, bool own, struct changeset_counts *counts, struct qosid_errbuf *err);
 
 #endif

@@ -7,6 +7,8 @@
 #ifndef QOSID_SYNC_CHANGESET_CODEC_H
 #define QOSID_SYNC_CHANGESET_CODEC_H
 
+#include <zstd.h>
+
 #include "sync/changeset/changeset.h"
 
 #define CODEC_FORMAT 1
@@ -16,7 +18,20 @@
 #define CODEC_BEFORE_DOC ",\"doc\":"
 #define CODEC_AFTER_DOC "}"
 
+/* Padding: behind the zstd frame a skippable one, its content zeros. */
+#define CODEC_PADDING_MAGIC                                                                                            \
+	{                                                                                                              \
+		0x50, 0x2a, 0x4d, 0x18                                                                                 \
+	}
+#define CODEC_PADDING_HEAD 8 /* magic number and length, little-endian */
+
 /* Append the header line with its line feed. */
 int codec_format_header(struct qosid_buf *out, const struct changeset_header *header, struct qosid_errbuf *err);
+
+/* Append what stands in a line before its document. */
+int codec_format_line_head(struct qosid_buf *out, int64_t time, const char *user, struct qosid_errbuf *err);
+
+/* Set level (0: the default) and dictionary (may be NULL) of a compression. Not 0: zstd refuses. */
+int codec_set_compression(ZSTD_CCtx *zstd, int level, const struct changeset_dictionary *dictionary);
 
 #endif

@@ -24,6 +24,7 @@ struct collector {
 	struct replica *replica;
 	const struct changeset_header *header;
 	const char *recipient;
+	const struct changeset_packing *packing;
 	struct changeset_batch *batch;
 	struct changeset_encoder *encoder; /* NULL until there is something to write */
 	const char *hashes[LIMIT_REVISIONS];
@@ -223,8 +224,8 @@ static int collect_record(void *context, const struct replica_record *record, st
 	int rc = 0;
 
 	if (collector->encoder == NULL)
-		rc = changeset_encoder_open(
-		    &collector->encoder, collector->header, collector->recipient, 0, &collector->batch->payload, err);
+		rc = changeset_encoder_open(&collector->encoder, collector->header, collector->recipient,
+		    collector->packing, &collector->batch->payload, err);
 	else if (changeset_encoder_bytes(collector->encoder) >= LIMIT_CHANGESET_TARGET_BYTES ||
 		 changeset_encoder_lines(collector->encoder) >= LIMIT_CHANGESET_TARGET_LINES)
 		return STOP;
@@ -280,7 +281,7 @@ void changeset_batch_free(struct changeset_batch *batch)
 }
 
 int changeset_collect(struct replica *replica, const struct changeset_header *header, const char *recipient,
-    struct changeset_batch *batch, struct qosid_errbuf *err)
+    const struct changeset_packing *packing, struct changeset_batch *batch, struct qosid_errbuf *err)
 {
 	struct collector *collector = calloc(1, sizeof(*collector));
 	int rc;
@@ -288,7 +289,8 @@ int changeset_collect(struct replica *replica, const struct changeset_header *he
 	if (collector == NULL)
 		return qosid_error(err, QOSID_ERR_NOMEM, "no memory to collect changes");
 	changeset_batch_free(batch);
-	*collector = (struct collector){.replica = replica, .header = header, .recipient = recipient, .batch = batch};
+	*collector = (struct collector){
+	    .replica = replica, .header = header, .recipient = recipient, .packing = packing, .batch = batch};
 	rc = replica_visit_pending(replica, collect_record, collector, err);
 	if (rc == STOP)
 		rc = 0;

@@ -24,6 +24,8 @@ struct decoder {
 	ZSTD_DCtx *zstd;
 	size_t magic_seen;     /* bytes of the frame's magic number */
 	bool ended;            /* the frame is complete */
+	size_t padding_seen;   /* bytes behind it */
+	size_t padding_length; /* that its head names */
 	size_t inflated;       /* bytes so far */
 	struct qosid_buf text; /* not yet cut into lines */
 	size_t scanned;        /* of text, without a line feed */
@@ -238,6 +240,9 @@ static int inflate_error(size_t code, struct qosid_errbuf *err)
 	case ZSTD_error_frameParameter_windowTooLarge:
 		return qosid_error(err, QOSID_ERR_LIMIT, "the payload was compressed with a larger window than %u MiB",
 		    1u << (WINDOW_LOG_MAX - 20));
+	case ZSTD_error_dictionary_wrong:
+		return qosid_error(err, QOSID_ERR_INVALID,
+		    "the payload was compressed with another dictionary than the one that its commit names");
 	case ZSTD_error_memory_allocation:
 		return qosid_error(err, QOSID_ERR_NOMEM, "no memory to inflate a payload");
 	default:
@@ -270,6 +275,25 @@ static int inflate_step(struct decoder *decoder, ZSTD_inBuffer *in, bool *more, 
 	return take_lines(decoder, err);
 }
 
+/* Behind the frame: nothing, or one skippable frame of zeros, so that nothing can be hidden there. */
+static int check_padding(struct decoder *decoder, const uint8_t *data, size_t len, struct qosid_errbuf *err)
+{
+	static const uint8_t magic[4] = CODEC_PADDING_MAGIC;
+
+	for (size_t i = 0; i < len; i++, decoder->padding_seen++) {
+		size_t at = decoder->padding_seen;
+
+		if (at < sizeof(magic) && data[i] != magic[at])
+			return qosid_error(
+			    err, QOSID_ERR_INVALID, "there are bytes after the payload's compressed data");
+		if (at >= sizeof(magic) && at < CODEC_PADDING_HEAD)
+			decoder->padding_length |= (size_t)data[i] << (8 * (at - sizeof(magic)));
+		if (at >= CODEC_PADDING_HEAD && (data[i] != 0 || at - CODEC_PADDING_HEAD >= decoder->padding_length))
+			return qosid_error(err, QOSID_ERR_INVALID, "the payload's padding is not what it should be");
+	}
+	return 0;
+}
+
 static int inflate(void *context, const void *data, size_t len, struct qosid_errbuf *err)
 {
 	struct decoder *decoder = context;
@@ -279,15 +303,15 @@ static int inflate(void *context, const void *data, size_t len, struct qosid_err
 
 	while (rc == 0 && more)
 		rc = inflate_step(decoder, &in, &more, err);
-	if (rc == 0 && in.pos < in.size)
-		rc = qosid_error(err, QOSID_ERR_INVALID, "there are bytes after the payload's compressed data");
-	return rc;
+	return rc == 0 ? check_padding(decoder, (const uint8_t *)data + in.pos, in.size - in.pos, err) : rc;
 }
 
 static int check_end(const struct decoder *decoder, struct qosid_errbuf *err)
 {
 	if (!decoder->ended)
 		return qosid_error(err, QOSID_ERR_INVALID, "the payload's compressed data is cut off");
+	if (decoder->padding_seen > 0 && decoder->padding_seen != CODEC_PADDING_HEAD + decoder->padding_length)
+		return qosid_error(err, QOSID_ERR_INVALID, "the payload's padding is cut off");
 	if (decoder->text.len > 0) {
 		(void)qosid_error(err, QOSID_ERR_INVALID, "the last line does not end with a line feed");
 		(void)qosid_error_within(err, "line %zu", decoder->number + 1);
@@ -298,21 +322,33 @@ static int check_end(const struct decoder *decoder, struct qosid_errbuf *err)
 	return 0;
 }
 
-int changeset_decode(const void *data, size_t len, const struct changeset_header *expected, const struct age_key *key,
-    changeset_line_fn visit, void *context, struct qosid_errbuf *err)
+static int set_up(struct decoder *decoder, const struct changeset_dictionary *dictionary, struct qosid_errbuf *err)
+{
+	size_t len;
+
+	decoder->zstd = ZSTD_createDCtx();
+	if (decoder->zstd == NULL ||
+	    ZSTD_isError(ZSTD_DCtx_setParameter(decoder->zstd, ZSTD_d_windowLogMax, WINDOW_LOG_MAX)))
+		return qosid_error(err, QOSID_ERR_NOMEM, "no memory to inflate a payload");
+	if (dictionary == NULL)
+		return 0;
+	const void *data = changeset_dictionary_data(dictionary, &len);
+	if (ZSTD_isError(ZSTD_DCtx_loadDictionary(decoder->zstd, data, len)))
+		return qosid_error(err, QOSID_ERR_NOMEM, "no memory for a dictionary");
+	return 0;
+}
+
+int changeset_decode(const void *data, size_t len, const struct changeset_header *expected,
+    const struct changeset_opening *opening, changeset_line_fn visit, void *context, struct qosid_errbuf *err)
 {
 	struct decoder decoder = {.expected = expected, .visit = visit, .context = context};
-	const struct age_unlock unlock = {.keys = &key, .key_count = 1};
+	const struct age_unlock unlock = {.keys = &opening->key, .key_count = 1};
 	const struct qosid_sink sink = {inflate, &decoder};
 	struct age_decryptor *age = NULL;
-	int rc;
+	int rc = set_up(&decoder, opening->dictionary, err);
 
-	decoder.zstd = ZSTD_createDCtx();
-	if (decoder.zstd == NULL ||
-	    ZSTD_isError(ZSTD_DCtx_setParameter(decoder.zstd, ZSTD_d_windowLogMax, WINDOW_LOG_MAX))) {
-		rc = qosid_error(err, QOSID_ERR_NOMEM, "no memory to inflate a payload");
+	if (rc != 0)
 		goto out;
-	}
 	rc = age_decryptor_open(&age, &unlock, &sink, err);
 	if (rc == 0)
 		rc = age_decryptor_write(age, data, len, err);

@@ -70,8 +70,8 @@ static int apply_set(
 
 	if ((rc = find_key(run, commit->epoch, &key)) != 0 || (rc = replica_begin(exchange->replica, &run->fault)) != 0)
 		return rc;
-	if (key != NULL && (rc = changeset_apply(exchange->replica, payload->data, payload->len, &header, key, run->own,
-				&counts, &run->fault)) != 0) {
+	if (key != NULL && (rc = changeset_apply(exchange->replica, payload->data, payload->len, &header,
+				&(struct changeset_opening){.key = key}, run->own, &counts, &run->fault)) != 0) {
 		run->cause = rc == QOSID_ERR_CORRUPT ? "replica" : "payload";
 		(void)qosid_error_within(&run->fault, "%s change set %" PRId64, run->log->name, point->sequence);
 		goto out;

@@ -110,6 +110,7 @@ static int prove_payload(struct proof *proof, const struct log *log, const struc
 {
 	struct exchange *exchange = proof->exchange;
 	struct changeset_header header = {exchange->space, log->office, commit->sequence};
+	struct changeset_opening opening = {0};
 	const struct age_key *key;
 	int rc;
 
@@ -119,9 +120,10 @@ static int prove_payload(struct proof *proof, const struct log *log, const struc
 	if ((rc = keyring_find(exchange, commit->epoch, &key, fault)) != 0)
 		return rc;
 	*cause = "payload";
+	opening.key = key;
 	rc = log->kind == LOG_FILES
 		 ? prove_part(proof, commit, payload, key, fault)
-		 : changeset_decode(payload->data, payload->len, &header, key, find_line, proof, fault);
+		 : changeset_decode(payload->data, payload->len, &header, &opening, find_line, proof, fault);
 	if (rc != 0)
 		(void)qosid_error_within(fault, "%s change set %" PRId64, log->name, commit->sequence);
 	return rc;

@@ -162,7 +162,7 @@ static int append_set(struct round *round, bool *done, struct qosid_errbuf *err)
 	char subject[160];
 	int rc;
 
-	if ((rc = changeset_collect(exchange->replica, &header, round->recipient, &batch, err)) != 0)
+	if ((rc = changeset_collect(exchange->replica, &header, round->recipient, NULL, &batch, err)) != 0)
 		goto out;
 	*done = batch.revisions == 0;
 	if (*done)

@@ -107,7 +107,7 @@ static const struct changeset_batch *collect(struct office *office)
 	struct changeset_header header = header_of(office, office->set_count);
 
 	assert_true(office->set_count < SETS_MAX);
-	assert_done(changeset_collect(office->replica, &header, age_key_recipient(key), batch, E));
+	assert_done(changeset_collect(office->replica, &header, age_key_recipient(key), NULL, batch, E));
 	if (batch->revisions > 0)
 		office->set_count++;
 	return batch;
@@ -136,7 +136,8 @@ static struct changeset_counts deliver(const struct office *from, int set, struc
 	struct changeset_counts counts = {99, 99, 99};
 
 	assert_done(replica_begin(to->replica, E));
-	assert_done(changeset_apply(to->replica, payload->data, payload->len, &header, key, own, &counts, E));
+	assert_done(changeset_apply(to->replica, payload->data, payload->len, &header,
+	    &(struct changeset_opening){.key = key}, own, &counts, E));
 	assert_done(replica_commit(to->replica, E));
 	return counts;
 }
@@ -624,7 +625,8 @@ static void test_false_digest(void **state)
 	    key);
 	assert_done(replica_begin(b.replica, E));
 	assert_refused(QOSID_ERR_INVALID, "line 2", "",
-	    changeset_apply(b.replica, payload.data, payload.len, &header, key, false, &counts, E));
+	    changeset_apply(b.replica, payload.data, payload.len, &header, &(struct changeset_opening){.key = key},
+		false, &counts, E));
 	replica_rollback(b.replica);
 	assert_int_equal(info_of(&b).documents, 0);
 	qosid_buf_free(&payload);
@@ -685,8 +687,9 @@ static void test_interrupted(void **state)
 
 	/* bytes missing at the end */
 	assert_done(replica_begin(b.replica, E));
-	assert_int_not_equal(
-	    changeset_apply(b.replica, payload->data, payload->len - 20, &header, key, false, &counts, NULL), 0);
+	assert_int_not_equal(changeset_apply(b.replica, payload->data, payload->len - 20, &header,
+				 &(struct changeset_opening){.key = key}, false, &counts, NULL),
+	    0);
 	replica_rollback(b.replica);
 	/* the last line is wrong: 500 lines have been written already */
 	open_set(&a, 0, &text);
@@ -694,7 +697,8 @@ static void test_interrupted(void **state)
 	build_payload(&whole, (char *)text.data, key);
 	assert_done(replica_begin(b.replica, E));
 	assert_refused(QOSID_ERR_INVALID, "line 502", "",
-	    changeset_apply(b.replica, whole.data, whole.len, &header, key, false, &counts, E));
+	    changeset_apply(
+		b.replica, whole.data, whole.len, &header, &(struct changeset_opening){.key = key}, false, &counts, E));
 	assert_int_equal(info_of(&b).documents, 501);
 	replica_rollback(b.replica);
 	assert_int_equal(counts.news, 7);

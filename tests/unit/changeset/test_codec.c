@@ -58,7 +58,8 @@ static int note_line(void *context, const struct changeset_line *line, struct qo
 static int decode(struct qosid_errbuf *err)
 {
 	qosid_buf_reset(&seen);
-	return changeset_decode(payload.data, payload.len, &header, key, note_line, NULL, err);
+	return changeset_decode(
+	    payload.data, payload.len, &header, &(struct changeset_opening){.key = key}, note_line, NULL, err);
 }
 
 static void test_round_trip(void **state)
@@ -85,7 +86,7 @@ static void test_round_trip(void **state)
 	struct qosid_buf text = {0};
 
 	qosid_buf_reset(&payload);
-	assert_done(changeset_encoder_open(&encoder, &header, age_key_recipient(key), 0, &payload, E));
+	assert_done(changeset_encoder_open(&encoder, &header, age_key_recipient(key), NULL, &payload, E));
 	for (int i = 0; i < 3; i++)
 		assert_done(changeset_encoder_add(encoder, times[i], users[i], docs[i], strlen(docs[i]), E));
 	assert_int_equal(changeset_encoder_lines(encoder), 3);
@@ -126,7 +127,7 @@ static void test_line_feeds(void **state)
 	struct changeset_encoder *encoder;
 
 	qosid_buf_reset(&payload);
-	assert_done(changeset_encoder_open(&encoder, &header, age_key_recipient(key), 0, &payload, E));
+	assert_done(changeset_encoder_open(&encoder, &header, age_key_recipient(key), NULL, &payload, E));
 	assert_done(changeset_encoder_add(encoder, TIME, "", doc, strlen(doc), E));
 	assert_done(changeset_encoder_finish(encoder, E));
 	changeset_encoder_free(encoder);
@@ -295,7 +296,7 @@ static void test_frames(void **state)
 	plain.len = frame.len;
 	assert_done(qosid_buf_append(&plain, skippable, sizeof(skippable) - 1, E));
 	encrypt(&payload, &plain, key);
-	assert_refused(QOSID_ERR_INVALID, "", "bytes after", decode(E));
+	assert_refused(QOSID_ERR_INVALID, "", "padding is not", decode(E));
 	plain.len = frame.len;
 	assert_done(qosid_buf_append_byte(&plain, 0, E));
 	encrypt(&payload, &plain, key);
@@ -351,8 +352,9 @@ static void test_damaged(void **state)
 	assert_done(qosid_buf_append_byte(&payload, 0, E));
 	assert_int_not_equal(decode(NULL), 0);
 	assert_done(age_key_create(&other, E));
-	assert_int_equal(
-	    changeset_decode(whole.data, whole.len, &header, other, note_line, NULL, NULL), QOSID_ERR_REFUSED);
+	assert_int_equal(changeset_decode(whole.data, whole.len, &header, &(struct changeset_opening){.key = other},
+			     note_line, NULL, NULL),
+	    QOSID_ERR_REFUSED);
 	age_key_free(other);
 	qosid_buf_free(&whole);
 }
@@ -424,7 +426,8 @@ static void test_encoder_limits(void **state)
 	assert_non_null(big);
 	memset(big, ' ', LIMIT_LINE_BYTES);
 	qosid_buf_reset(&payload);
-	assert_done(changeset_encoder_open(&encoder, &header, age_key_recipient(key), 1, &payload, E));
+	assert_done(changeset_encoder_open(
+	    &encoder, &header, age_key_recipient(key), &(struct changeset_packing){.level = 1}, &payload, E));
 	assert_refused(QOSID_ERR_LIMIT, "", "line", changeset_encoder_add(encoder, TIME, "", big, LIMIT_LINE_BYTES, E));
 	assert_refused(
 	    QOSID_ERR_INVALID, "", "years", changeset_encoder_add(encoder, INT64_MAX, "", doc, strlen(doc), E));
@@ -450,7 +453,7 @@ static void test_many_lines(void **state)
 	uint32_t random = 12345;
 
 	qosid_buf_reset(&payload);
-	assert_done(changeset_encoder_open(&encoder, &header, age_key_recipient(key), 0, &payload, E));
+	assert_done(changeset_encoder_open(&encoder, &header, age_key_recipient(key), NULL, &payload, E));
 	for (int i = 0; i < 3000; i++) {
 		qosid_buf_reset(&doc);
 		qosid_buf_reset(&body);
@@ -486,7 +489,8 @@ static void test_visitor_fails(void **state)
 	build_payload(&payload, HEADER LINE LINE LINE, key);
 	qosid_buf_reset(&seen);
 	assert_refused(QOSID_ERR_FULL, "line 3", "the visitor stopped",
-	    changeset_decode(payload.data, payload.len, &header, key, note_line, &fail_at, E));
+	    changeset_decode(
+		payload.data, payload.len, &header, &(struct changeset_opening){.key = key}, note_line, &fail_at, E));
 	assert_ptr_equal(strchr((char *)seen.data, '\n'), (char *)seen.data + seen.len - 1);
 }
 
@@ -503,7 +507,7 @@ static void test_stock_tools(void **state)
 	} files[] = {{"key", &secret}, {"changes.age", &payload}};
 
 	qosid_buf_reset(&payload);
-	assert_done(changeset_encoder_open(&encoder, &header, age_key_recipient(key), 0, &payload, E));
+	assert_done(changeset_encoder_open(&encoder, &header, age_key_recipient(key), NULL, &payload, E));
 	assert_done(changeset_encoder_add(encoder, TIME, "rano", DOC, strlen(DOC), E));
 	assert_done(changeset_encoder_finish(encoder, E));
 	changeset_encoder_free(encoder);
