@@ -65,7 +65,7 @@ int cli_stub_attachments(struct json_slice stored, struct qosid_buf *out, struct
 extern const struct command cmd_init, cmd_identity, cmd_invite, cmd_join, cmd_admit, cmd_members;
 extern const struct command cmd_put, cmd_get, cmd_rm, cmd_ls, cmd_changes, cmd_conflicts, cmd_resolve;
 extern const struct command cmd_import, cmd_export;
-extern const struct command cmd_remote, cmd_sync, cmd_couch, cmd_status;
+extern const struct command cmd_remote, cmd_sync, cmd_bundle, cmd_couch, cmd_status;
 extern const struct command cmd_log, cmd_verify, cmd_digest, cmd_keys;
 extern const struct command cmd_help, cmd_version;
 

@@ -36,6 +36,7 @@ const struct command *const *command_table(void)
 	    &cmd_export,
 	    &cmd_remote,
 	    &cmd_sync,
+	    &cmd_bundle,
 	    &cmd_couch,
 	    &cmd_status,
 	    &cmd_log,

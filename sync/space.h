@@ -20,6 +20,7 @@
 #include "crypto/buf.h"
 #include "crypto/error.h"
 #include "crypto/keys.h"
+#include "sync/exchange/bundle.h"
 #include "sync/exchange/exchange.h"
 #include "sync/replica/replica.h"
 #include "sync/roster/roster.h"
@@ -121,6 +122,10 @@ int space_publish(struct space *space, const struct exchange_progress *progress,
  * process is exchanging (QOSID_ERR_BUSY), or this office's own data is in danger. */
 int space_exchange(struct space *space, const char *remote, const struct exchange_progress *progress,
     struct exchange_report *report, struct qosid_errbuf *err);
+
+/* Write a bundle of what this office has verified (exchange/bundle.h); publish first what is to be in it. */
+int space_create_bundle(struct space *space, const char *path, const char *recipient,
+    const struct exchange_progress *progress, struct bundle_summary *summary, struct qosid_errbuf *err);
 
 /* One log's state, for `status` and `log`. */
 struct space_log {

@@ -58,6 +58,19 @@ out:
 	return rc;
 }
 
+int space_create_bundle(struct space *space, const char *path, const char *recipient,
+    const struct exchange_progress *progress, struct bundle_summary *summary, struct qosid_errbuf *err)
+{
+	int rc = space_hold(space, err);
+
+	if (rc != 0)
+		return rc;
+	space->exchange.progress = progress != NULL ? *progress : (struct exchange_progress){0};
+	rc = bundle_create(&space->exchange, path, recipient, summary, err);
+	space_release(space);
+	return rc;
+}
+
 int space_verify(struct space *space, bool decrypt, const struct exchange_progress *progress,
     int (*visit)(void *context, const struct replica_finding *finding, struct qosid_errbuf *err), void *context,
     size_t *sets, struct qosid_errbuf *err)
