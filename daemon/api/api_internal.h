@@ -59,6 +59,9 @@ int api_append_database_info(struct api_database *database, struct qosid_buf *ou
 
 /* ---- security.c ---- */
 
+/* Append the security object, or CouchDB's default. */
+int api_read_security(struct api_database *database, struct qosid_buf *out, struct qosid_errbuf *err);
+
 /* As api_authorize() for administrators, without an answer. */
 bool api_is_administrator(struct http_call *call, struct api_database *database);
 

@@ -98,6 +98,7 @@ static int note_result(struct bulk *bulk, int rc, const struct qosid_errbuf *err
 	case QOSID_ERR_CONFLICT:
 	case QOSID_ERR_REFUSED:
 	case QOSID_ERR_LIMIT:
+	case QOSID_ERR_FAILED: /* a function that judges documents does not work */
 		reply_words(err, &error, &reason);
 		write_refused(bulk, id, error, reason);
 		return 0;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/api/design.h"
 #include "daemon/api/render.h"
 #include "daemon/api/store.h"
 #include "sync/replica/mango.h"
@@ -19,13 +20,14 @@
 #define ENOUGH 1                 /* a visitor's word for stop */
 
 enum feed_kind { FEED_NORMAL, FEED_LONGPOLL, FEED_CONTINUOUS, FEED_EVENTSOURCE };
-enum filter_kind { FILTER_NONE, FILTER_IDS, FILTER_SELECTOR, FILTER_DESIGN };
+enum filter_kind { FILTER_NONE, FILTER_IDS, FILTER_SELECTOR, FILTER_DESIGN, FILTER_FUNCTION };
 
 struct changes {
 	char *name; /* of the database */
 	enum feed_kind feed;
 	enum filter_kind filter;
 	struct mango_selector *selector;
+	struct design_filter *function;
 	struct qosid_buf ids_text; /* NUL-separated; ids[] points into it */
 	const char **ids;          /* sorted */
 	size_t id_count;
@@ -46,6 +48,7 @@ static void changes_free(void *context)
 	struct changes *changes = context;
 
 	mango_selector_free(changes->selector);
+	design_filter_free(changes->function);
 	qosid_buf_free(&changes->ids_text);
 	free(changes->ids);
 	free(changes->name);
@@ -68,8 +71,9 @@ static int compare_ids(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int matches(struct changes *changes, const struct replica_record *record, bool *match, struct qosid_errbuf *err)
+static int matches(struct pass *pass, const struct replica_record *record, bool *match, struct qosid_errbuf *err)
 {
+	struct changes *changes = pass->changes;
 	const char *id = (const char *)record->id.data;
 	struct mango_subject subject;
 
@@ -85,6 +89,8 @@ static int matches(struct changes *changes, const struct replica_record *record,
 	case FILTER_SELECTOR:
 		subject = mango_subject_of(record);
 		return mango_match(changes->selector, &subject, match, err);
+	case FILTER_FUNCTION:
+		return design_filter_match(changes->function, pass->database, record, match, err);
 	default:
 		return 0;
 	}
@@ -145,7 +151,7 @@ static int visit_change(void *context, const struct replica_record *record, stru
 		pass->paused = true;
 		return ENOUGH;
 	}
-	rc = matches(changes, record, &match, err);
+	rc = matches(pass, record, &match, err);
 	if (rc != 0)
 		return rc;
 	if (!changes->descending)
@@ -167,7 +173,8 @@ static int run_pass(struct pass *pass, struct qosid_errbuf *err)
 	struct changes *changes = pass->changes;
 	struct replica_feed feed = {.since = changes->since,
 	    .descending = changes->descending,
-	    .heads_only = !changes->include_docs && changes->filter != FILTER_SELECTOR};
+	    .heads_only =
+		!changes->include_docs && changes->filter != FILTER_SELECTOR && changes->filter != FILTER_FUNCTION};
 	int rc = replica_visit_feed(pass->database->replica, &feed, visit_change, pass, err);
 
 	return rc == ENOUGH ? 0 : rc;
@@ -424,29 +431,6 @@ static int read_selector(
 	return rc;
 }
 
-/* filter=design/name is a JavaScript function; so is filter=_view. */
-static int refuse_function(
-    struct http_call *call, struct api_database *database, const char *filter, struct qosid_errbuf *err)
-{
-	const char *slash = strchr(filter, '/');
-	struct replica_record head = {0};
-	struct qosid_buf id = {0};
-	int rc;
-
-	if (!slash && strcmp(filter, "_view") != 0)
-		return reply_error(call, 400, "bad_request", "filter must be of the form `designname/filtername`");
-	rc = qosid_buf_append_format(&id, err, "_design/%.*s", slash ? (int)(slash - filter) : 0, filter);
-	if (rc == 0)
-		rc = slash ? replica_read_head(database->replica, (const char *)id.data, &head, err) : 0;
-	if (rc == QOSID_ERR_NOTFOUND)
-		rc = reply_missing(call, "missing");
-	else if (rc == 0)
-		rc = reply_error(call, 501, "not_implemented", "functions of design documents are not run here");
-	replica_record_free(&head);
-	qosid_buf_free(&id);
-	return rc;
-}
-
 static int read_filter(struct http_call *call, struct api_database *database, struct changes *changes,
     struct json_slice body, struct qosid_errbuf *err)
 {
@@ -462,7 +446,8 @@ static int read_filter(struct http_call *call, struct api_database *database, st
 		changes->filter = FILTER_DESIGN;
 		return 0;
 	}
-	return refuse_function(call, database, filter, err);
+	changes->filter = FILTER_FUNCTION;
+	return design_filter_open(&changes->function, call, database, filter, err);
 }
 
 static int read_parameters(struct http_call *call, struct api_database *database, struct changes *changes,
@@ -506,6 +491,8 @@ static int answer(
 	if (rc == 0) {
 		changes->feed = FEED_NORMAL;
 		rc = answer_normal(call, database, changes, err);
+		if (rc < 0 && changes->filter == FILTER_FUNCTION)
+			rc = design_reply_failure(call, rc, err);
 	}
 	changes_free(changes);
 	return rc;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/api/design.h"
 #include "daemon/api/store.h"
 #include "daemon/api/views.h"
 
@@ -298,12 +299,27 @@ static bool is_one_of(const char *name, const char *const *names)
 	return false;
 }
 
+/* _design/{name}/_update/..: rest is the segment behind it. */
+static int update_route(struct http_call *call, struct api_database *database, size_t rest, struct qosid_errbuf *err)
+{
+	const char *first = http_call_segment(call, 1);
+	struct qosid_buf id = {0};
+	int rc = strcmp(first, "_design") == 0
+		     ? qosid_buf_append_format(&id, err, "_design/%s", http_call_segment(call, 2))
+		     : qosid_buf_append_text(&id, first, err);
+
+	if (rc == 0)
+		rc = api_update_routes(call, database, (const char *)id.data, rest, err);
+	qosid_buf_free(&id);
+	return rc;
+}
+
 /* Documents, design documents and attachments. */
 static int document_route(struct http_call *call, struct api_database *database, struct qosid_errbuf *err)
 {
 	static const char *const views[] = {"_view", "_info", NULL};
 	static const char *const functions[] = {
-	    "_show", "_list", "_update", "_rewrite", "_search", "_search_info", "_nouveau", "_nouveau_info", NULL};
+	    "_show", "_list", "_rewrite", "_search", "_search_info", "_nouveau", "_nouveau_info", NULL};
 	const char *first = http_call_segment(call, 1), *second = http_call_segment(call, 2), *more;
 	bool split = strcmp(first, "_design") == 0;
 
@@ -312,6 +328,8 @@ static int document_route(struct http_call *call, struct api_database *database,
 	more = http_call_segment(call, split ? 3 : 2);
 	if ((split || strncmp(first, "_design/", 8) == 0) && more && is_one_of(more, views))
 		return api_view_routes(call, database, err);
+	if ((split || strncmp(first, "_design/", 8) == 0) && more && strcmp(more, "_update") == 0)
+		return update_route(call, database, split ? 4 : 3, err);
 	if ((split || strncmp(first, "_design/", 8) == 0) && more && is_one_of(more, functions))
 		return reply_error(call, 501, "not_implemented", "functions of design documents are not run here");
 	return more ? api_attachment_routes(call, database, err) : api_document_routes(call, database, err);

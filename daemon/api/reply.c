@@ -55,8 +55,8 @@ static unsigned classify(const struct qosid_errbuf *err, const char **error, con
 		*error = strstr(err->what, "attachment") ? "attachment_too_large" : "document_too_large";
 		return 413;
 	case QOSID_ERR_REFUSED:
-		*error = "forbidden";
-		return 403;
+		*error = strcmp(err->where, "unauthorized") == 0 ? "unauthorized" : "forbidden";
+		return strcmp(err->where, "unauthorized") == 0 ? 401 : 403;
 	case QOSID_ERR_INVALID:
 		if (strstr(err->what, "missing_stub")) {
 			*error = "missing_stub";
@@ -64,6 +64,13 @@ static unsigned classify(const struct qosid_errbuf *err, const char **error, con
 		}
 		*error = "bad_request";
 		return 400;
+	case QOSID_ERR_FAILED: /* of a design function: design.h */
+		if (*err->where && !strchr(err->where, ' ')) {
+			*error = err->where;
+			return 500;
+		}
+		*error = "internal_server_error";
+		return 0;
 	default:
 		*error = "internal_server_error";
 		return 0;

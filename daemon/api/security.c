@@ -10,7 +10,7 @@
 /* A database is the administrators' until they say otherwise, as in CouchDB. */
 static const char security_default[] = "{\"members\":{\"roles\":[\"_admin\"]},\"admins\":{\"roles\":[\"_admin\"]}}";
 
-static int read_security(struct api_database *database, struct qosid_buf *out, struct qosid_errbuf *err)
+int api_read_security(struct api_database *database, struct qosid_buf *out, struct qosid_errbuf *err)
 {
 	int rc = replica_read_local(database->replica, SECURITY_NAME, out, err);
 	if (rc != QOSID_ERR_NOTFOUND)
@@ -80,7 +80,7 @@ static int check(
 	struct qosid_buf text = {0};
 	struct json_slice security;
 	bool empty = false;
-	int rc = read_security(database, &text, err);
+	int rc = api_read_security(database, &text, err);
 	if (rc == 0)
 		rc = json_check_object((const char *)text.data, text.len, &security, err);
 	if (rc == 0)
@@ -175,7 +175,7 @@ static int get_security(struct http_call *call, struct api_database *database, s
 	struct qosid_buf text = {0};
 	int rc = api_authorize(call, database, false, err);
 	if (rc == 0)
-		rc = read_security(database, &text, err);
+		rc = api_read_security(database, &text, err);
 	if (rc == 0)
 		rc = qosid_buf_append_byte(&text, '\n', err);
 	if (rc == 0)

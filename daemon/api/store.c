@@ -13,6 +13,7 @@ void store_free(struct store *store)
 	document_free(&store->document);
 	qosid_buf_wipe(&store->text);
 	qosid_buf_wipe(&store->attachments);
+	validation_free(&store->validation);
 }
 
 /* ---- checks ---- */
@@ -399,9 +400,9 @@ int store_put(struct store *store, const struct revision *parent, bool replicate
 	};
 	struct replica_record head = {0};
 	int64_t before;
-	int rc = 0;
+	int rc = design_validate(store, parent, replicated, err);
 
-	if (store->document.attachments.len > 0)
+	if (rc == 0 && store->document.attachments.len > 0)
 		rc = take_attachments(store, replicated, err);
 	if (rc != 0)
 		return rc;

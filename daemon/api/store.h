@@ -4,6 +4,7 @@
 #ifndef QOSID_DAEMON_API_STORE_H
 #define QOSID_DAEMON_API_STORE_H
 
+#include "daemon/api/design.h"
 #include "daemon/api/multipart.h"
 #include "daemon/api/reply.h"
 
@@ -17,6 +18,7 @@ struct store {
 	struct multipart_part *parts; /* contents for "follows":true, in the call's body */
 	size_t part_count;
 	struct revision written;
+	struct validation validation;
 };
 void store_free(struct store *store);
 
@@ -26,7 +28,8 @@ void store_free(struct store *store);
 int store_parse(struct store *store, struct json_slice object, const char *id, struct qosid_errbuf *err);
 
 /* Store what was parsed, in a transaction. replicated: new_edits=false. Returns 0 or what replica_put_edit() and
- * replica_put_revision() return; a missing stub is QOSID_ERR_INVALID with "missing_stub" in its text. */
+ * replica_put_revision() return, or design_validate(); a missing stub is QOSID_ERR_INVALID with "missing_stub" in its
+ * text. */
 int store_put(struct store *store, const struct revision *parent, bool replicated, struct qosid_errbuf *err);
 
 /* Whether an object has only special members that CouchDB knows, of the right types; answered otherwise. */
