@@ -488,6 +488,81 @@ static void test_cut_anywhere(void **state)
 	check_log(fixture, fixture->there, REF);
 }
 
+/* ---- beside stock git ---- */
+
+/* The bytes that stock git moves for a command over the same two services. */
+static unsigned long long stock_bytes(struct fixture *fixture, const char *repository, const char *command)
+{
+	char *text;
+	unsigned long long bytes;
+
+	assert_int_equal(
+	    fixture_shell("cd '%s' && rm -f up down && printf '#!/bin/sh\nfor last; do :; done\n"
+			  "tee %%s/up | sh -c \"$last\" | tee %%s/down\n' '%s' '%s' >ssh && chmod +x ssh && cd '%s' && "
+			  "GIT_SSH_VARIANT=ssh GIT_SSH_COMMAND='%s/ssh' git -c protocol.version=2 %s",
+		fixture->scratch, fixture->scratch, fixture->scratch, repository, fixture->scratch, command),
+	    0);
+	text = fixture_output("cat '%s/up' '%s/down' | wc -c", fixture->scratch, fixture->scratch);
+	bytes = strtoull(text, NULL, 10);
+	free(text);
+	return bytes;
+}
+
+/* One change set of 1 KB in a space of 200 offices. */
+static void test_bytes(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned long long ours, stock;
+	struct transfer_stats stats;
+	struct peer_update update;
+	char *stock_repository = fixture_path(fixture->scratch, "stock.git"), *command;
+	git_oid old;
+
+	grow(fixture, fixture->there, REF, 20, 1000);
+	assert_int_equal(
+	    fixture_shell("cd '%s' && for i in $(seq 199); do echo \"create refs/heads/office/office-$i " REF
+			  "\"; done | git update-ref --stdin && git pack-refs --all && "
+			  "git clone -q --mirror . '%s'",
+		repo_path(fixture->there), stock_repository),
+	    0);
+	assert_int_equal(fetch(fixture, NULL, &stats), 0);
+
+	grow(fixture, fixture->there, REF, 1, 1000);
+	assert_true(
+	    asprintf(&command, "fetch -q ssh://host%s '+refs/heads/*:refs/heads/*'", repo_path(fixture->there)) > 0);
+	stock = stock_bytes(fixture, stock_repository, command);
+	fixture->server.up = fixture->server.down = 0;
+	assert_int_equal(fetch(fixture, NULL, &stats), 0);
+	assert_int_equal(stats.commits, 1);
+	ours = fixture->server.up + fixture->server.down;
+	print_message(
+	    "# fetching a change set of 1,000 bytes among 200 logs: %llu bytes, stock git %llu\n", ours, stock);
+	assert_true(ours * 10 <= stock * 13);
+	free(command);
+
+	old = fixture->tip;
+	fixture_grow(fixture->own, fixture->identity, 1, 1000, &fixture->tip, &fixture->sequence);
+	assert_int_equal(repo_flush(fixture->own, &fixture->err), 0);
+	assert_int_equal(open_peer(fixture), 0);
+	fixture->server.up = fixture->server.down = 0;
+	update_init(&update, REF, &old, &fixture->tip);
+	assert_int_equal(peer_push(fixture->peer, &update, 1, &fixture->err), 0);
+	assert_int_equal(update.answer, PEER_TAKEN);
+	ours = fixture->server.up + fixture->server.down;
+	/* Stock git pushes the same commit to the same refs, from the repository that has it. */
+	assert_int_equal(
+	    fixture_shell("cd '%s' && git update-ref " REF " %s && cd '%s' && git update-ref " REF " " REF "^",
+		repo_path(fixture->own), git_oid_tostr_s(&fixture->tip), repo_path(fixture->there)),
+	    0);
+	assert_true(asprintf(&command, "push -q ssh://host%s " REF, repo_path(fixture->there)) > 0);
+	stock = stock_bytes(fixture, repo_path(fixture->own), command);
+	print_message("# pushing one: %llu bytes, stock git %llu\n", ours, stock);
+	assert_true(ours * 10 <= stock * 13);
+	free(command);
+	free(stock_repository);
+	check_log(fixture, fixture->there, REF);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -508,6 +583,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_push_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_push_drops, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_cut_anywhere, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_bytes, setup, teardown),
 	};
 
 	if (sodium_init() < 0 || git_libgit2_init() < 0)

@@ -21,7 +21,8 @@ struct test_link {
 	const char *service;
 	int fd; /* of the child's socket; -1: none */
 	pid_t child;
-	size_t at; /* in the script */
+	size_t at;   /* in the script */
+	size_t turn; /* in what is said again and again */
 	struct qosid_buf question;
 };
 
@@ -90,14 +91,12 @@ static int read_script(struct test_link *test, void *out, size_t size, size_t *g
 		*got = *got < size ? *got : size;
 		memcpy(out, server->script + test->at, *got);
 		test->at += *got;
-	} else if (server->endless > 0) {
-		size_t len = strlen(server->frame);
+	} else {
+		size_t len = server->endless > 0 ? strlen(server->frame) : 0;
 		uint8_t *to = out;
 
-		for (*got = 0; *got + len <= size && server->endless > 0; *got += len) {
-			memcpy(to + *got, server->frame, len);
-			server->endless -= server->endless < len ? server->endless : len;
-		}
+		for (*got = 0; *got < size && server->endless > 0; ++*got, server->endless--)
+			to[*got] = (uint8_t)server->frame[test->turn++ % len];
 	}
 	server->down += *got;
 	return 0;
