@@ -10,17 +10,18 @@
 #include "cli/options.h"
 #include "crypto/fingerprint.h"
 
-enum { OPTION_ROLES = OPTION_OWN, OPTION_FINGERPRINT, OPTION_YES };
+enum { OPTION_ROLES = OPTION_OWN, OPTION_FINGERPRINT, OPTION_YES, OPTION_FROM_NOW };
 
 struct admit {
 	const char *roles, *fingerprint;
-	bool yes;
+	bool yes, from_now;
 };
 
 static int read_options(struct cli *cli, int argc, char **argv, struct admit *admit, struct qosid_errbuf *err)
 {
 	static const struct option table[] = {{"roles", required_argument, NULL, OPTION_ROLES},
 	    {"fingerprint", required_argument, NULL, OPTION_FINGERPRINT}, {"yes", no_argument, NULL, OPTION_YES},
+	    {"role", required_argument, NULL, OPTION_ROLES}, {"from-now", no_argument, NULL, OPTION_FROM_NOW},
 	    OPTIONS_COMMON};
 	int opt;
 
@@ -31,6 +32,9 @@ static int read_options(struct cli *cli, int argc, char **argv, struct admit *ad
 			break;
 		case OPTION_FINGERPRINT:
 			admit->fingerprint = optarg;
+			break;
+		case OPTION_FROM_NOW:
+			admit->from_now = true;
 			break;
 		default:
 			admit->yes = true;
@@ -86,7 +90,7 @@ static int compare(
 }
 
 static int report(struct cli *cli, const struct roster_member *member, unsigned roles, const struct enrol_public *keys,
-    struct qosid_errbuf *err)
+    const struct space_outcome *outcome, struct qosid_errbuf *err)
 {
 	struct qosid_buf text = {0};
 	struct output_object object;
@@ -98,9 +102,13 @@ static int report(struct cli *cli, const struct roster_member *member, unsigned 
 		output_add_text(&object, "office", member->office);
 		output_add_text(&object, "roles", (const char *)text.data);
 		enrol_add_public(&object, keys);
+		output_add_bool(&object, "waits", outcome->waits);
 		code = output_end(&object, err);
 	} else if (code == 0 && !cli->quiet) {
-		(void)printf("Admitted %s as %s. The next qosid sync tells the others.\n", member->office, text.data);
+		if (!outcome->waits)
+			(void)printf(
+			    "Admitted %s as %s. The next qosid sync tells the others.\n", member->office, text.data);
+		code = enrol_report_wait(cli, outcome, err);
 	}
 	qosid_buf_free(&text);
 	return code;
@@ -112,6 +120,7 @@ static int run(struct cli *cli, int argc, char **argv, struct qosid_errbuf *err)
 	struct enrol_public keys = {0};
 	struct roster_member member;
 	struct qosid_buf text = {0};
+	struct space_outcome outcome;
 	unsigned roles;
 	int code;
 
@@ -131,9 +140,9 @@ static int run(struct cli *cli, int argc, char **argv, struct qosid_errbuf *err)
 	if (code == 0)
 		code = compare(&admit, member.office, &keys, err);
 	if (code == 0)
-		code = space_admit(cli->space, &member, roles, err);
+		code = space_admit(cli->space, &member, roles, admit.from_now, &outcome, err);
 	if (code == 0)
-		code = report(cli, &member, roles, &keys, err);
+		code = report(cli, &member, roles, &keys, &outcome, err);
 	enrol_free_public(&keys);
 	qosid_buf_free(&text);
 	return code;
@@ -143,15 +152,16 @@ const struct command cmd_admit = {
     .name = "admit",
     .alias = "accept",
     .group = "Start a space, and let others in",
-    .synopsis = "REQUEST [--roles ROLES] [--fingerprint WORDS | --yes]",
+    .synopsis = "REQUEST [--roles ROLES] [--from-now] [--fingerprint WORDS | --yes]",
     .summary = "admit an office by its request (steward only)",
     .help = "REQUEST is the file that the office made with qosid join, - for standard input, or its text.\n"
 	    "Shows the fingerprint of its keys as twelve words and asks whether they are the same at the\n"
 	    "office: compare them over the phone. Also called accept.\n\n"
 	    "  --roles ROLES           writer,reader (the default), or others: steward, auditor, witness\n"
+	    "  --from-now              it reads what is published from now on only; starts a new epoch\n"
 	    "  --fingerprint WORDS     the words as the office has read them; nothing is asked then\n"
 	    "  --yes                   admit without comparing\n\n"
-	    "With --json: {\"office\",\"roles\",\"signing\",\"encryption\",\"fingerprint\"}.\n\n"
+	    "With --json: {\"office\",\"roles\",\"signing\",\"encryption\",\"fingerprint\",\"waits\"}.\n\n"
 	    "Example:\n"
 	    "  qosid admit /mnt/stick/khujand.json\n",
     .run = run,

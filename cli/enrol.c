@@ -106,3 +106,15 @@ int enrol_place_remote(
 	free(absolute);
 	return code;
 }
+
+int enrol_report_wait(const struct cli *cli, const struct space_outcome *outcome, struct qosid_errbuf *err)
+{
+	char digest[DIGEST_TEXT_SIZE];
+
+	if (!outcome->waits || cli->quiet)
+		return 0;
+	digest_format(digest, outcome->operation);
+	(void)printf("It waits: %zu of %lld stewards have endorsed it. The others: qosid endorse %.16s\n",
+	    outcome->endorsed, (long long)outcome->needed, digest + sizeof(DIGEST_PREFIX) - 1);
+	return output_check(err);
+}

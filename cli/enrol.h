@@ -33,4 +33,7 @@ int enrol_read_text(const char *argument, struct qosid_buf *out, struct qosid_er
 int enrol_place_remote(
     struct cli *cli, const char *given, struct roster_invitation *invitation, struct qosid_errbuf *err);
 
+/* Say what a steward's operation waits for, when it does; nothing with -q. */
+int enrol_report_wait(const struct cli *cli, const struct space_outcome *outcome, struct qosid_errbuf *err);
+
 #endif

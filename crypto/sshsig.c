@@ -8,6 +8,7 @@
 
 #include <sodium.h>
 #include <string.h>
+#include <time.h>
 
 #include "crypto/keys_internal.h"
 #include "crypto/ssh_wire.h"
@@ -181,16 +182,46 @@ static int is_slug(const char *text)
 	return len > 0 && len <= SLUG_MAX && text[len] == '\0' && text[0] != '-';
 }
 
-int sshsig_format_allowed_signer(struct qosid_buf *out, const char *principal,
-    const uint8_t public_key[SIGNING_PUBLIC_BYTES], struct qosid_errbuf *err)
+static int append_bound(struct qosid_buf *out, const char *name, int64_t at, struct qosid_errbuf *err)
+{
+	time_t seconds = (time_t)at;
+	char text[32];
+	struct tm utc;
+
+	if (at == 0)
+		return 0;
+	if (gmtime_r(&seconds, &utc) == NULL || strftime(text, sizeof(text), "%Y%m%d%H%M%SZ", &utc) == 0)
+		return qosid_error(err, QOSID_ERR_INVALID, "the time %lld has no calendar date", (long long)at);
+	return qosid_buf_append_format(out, err, ",%s=\"%s\"", name, text);
+}
+
+int sshsig_format_allowed_between(struct qosid_buf *out, const char *principal,
+    const uint8_t public_key[SIGNING_PUBLIC_BYTES], int64_t after, int64_t before, struct qosid_errbuf *err)
 {
 	char key[SSH_PUBLIC_SIZE];
+	size_t start = out->len;
+	int rc;
 
 	if (!is_slug(principal))
 		return qosid_error(err, QOSID_ERR_INVALID,
 		    "\"%.80s\" cannot be a signer's name: it takes 1 to %d of a-z, 0-9 and -, not starting with -",
 		    principal, SLUG_MAX);
 	sshkey_format_public(key, public_key);
-	return qosid_buf_append_format(
-	    out, err, "%s namespaces=\"" SSHSIG_NAMESPACE_GIT "," SSHSIG_NAMESPACE_FILE "\" %s\n", principal, key);
+	rc = qosid_buf_append_format(
+	    out, err, "%s namespaces=\"" SSHSIG_NAMESPACE_GIT "," SSHSIG_NAMESPACE_FILE "\"", principal);
+	if (rc == 0)
+		rc = append_bound(out, "valid-after", after, err);
+	if (rc == 0)
+		rc = append_bound(out, "valid-before", before, err);
+	if (rc == 0)
+		rc = qosid_buf_append_format(out, err, " %s\n", key);
+	if (rc != 0)
+		qosid_buf_cut(out, start);
+	return rc;
+}
+
+int sshsig_format_allowed_signer(struct qosid_buf *out, const char *principal,
+    const uint8_t public_key[SIGNING_PUBLIC_BYTES], struct qosid_errbuf *err)
+{
+	return sshsig_format_allowed_between(out, principal, public_key, 0, 0, err);
 }

@@ -35,6 +35,11 @@ int sshkey_parse_public(
     uint8_t public_key[SIGNING_PUBLIC_BYTES], const char *text, size_t len, struct qosid_errbuf *err);
 void sshkey_format_public(char out[SSH_PUBLIC_SIZE], const uint8_t public_key[SIGNING_PUBLIC_BYTES]);
 
+/* The same with bounds, Unix seconds: the key counts for what says that it was signed from after and before before. 0:
+ * no such bound. */
+int sshsig_format_allowed_between(struct qosid_buf *out, const char *principal,
+    const uint8_t public_key[SIGNING_PUBLIC_BYTES], int64_t after, int64_t before, struct qosid_errbuf *err);
+
 /* Append one allowed_signers line: `<principal> namespaces="git,file" ssh-ed25519 AAAA...\n`. The principal must be a
  * slug. */
 int sshsig_format_allowed_signer(struct qosid_buf *out, const char *principal,

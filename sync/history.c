@@ -18,10 +18,11 @@ static int visit_log(struct space *space, enum log_kind kind, const char *office
 
 	log_init(&log, kind, office);
 	if (kind == LOG_ROSTER)
-		point = space->exchange.roster_point;
+		roster_log_read_point(&space->exchange, office, &point);
 	else if ((rc = log_read_point(space->exchange.replica, &log, &point, err)) != 0)
 		return rc;
-	if (point.sequence == 0 && kind == LOG_FILES)
+	if (point.sequence == 0 &&
+	    (kind == LOG_FILES || (kind == LOG_ROSTER && strcmp(office, space->config.steward) != 0)))
 		return 0;
 	if (point.sequence > 0)
 		git_oid_tostr(commit, sizeof(commit), &point.commit);
@@ -43,9 +44,21 @@ int space_visit_logs(struct space *space,
 	if ((rc = visit_log(space, LOG_ROSTER, space->config.steward, visit, context, err)) != 0)
 		return rc;
 	for (size_t i = 0; rc == 0 && i < roster_member_count(roster, -1); i++) {
+		const char *office = roster_member_at(roster, -1, i)->office;
+
+		if (strcmp(office, space->config.steward) != 0 && roster_log_is_expected(&space->exchange, office))
+			rc = visit_log(space, LOG_ROSTER, office, visit, context, err);
+	}
+	for (size_t i = 0; rc == 0 && i < roster_member_count(roster, -1); i++) {
 		const struct roster_member *member = roster_member_at(roster, -1, i);
 
-		if ((member->roles & ROLE_WRITER) == 0)
+		struct log_point point;
+		struct log log;
+
+		log_init(&log, LOG_OFFICE, member->office);
+		if ((rc = log_read_point(space->exchange.replica, &log, &point, err)) != 0)
+			break;
+		if ((member->roles & ROLE_WRITER) == 0 && point.sequence == 0)
 			continue;
 		if ((rc = visit_log(space, LOG_OFFICE, member->office, visit, context, err)) == 0)
 			rc = visit_log(space, LOG_FILES, member->office, visit, context, err);

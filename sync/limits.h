@@ -22,6 +22,9 @@
 #define LIMIT_MESSAGE_BYTES (64u << 10)
 #define LIMIT_COMMIT_BYTES (96u << 10) /* message, headers and signature */
 #define LIMIT_MEMBERS 1000u
+#define LIMIT_STEWARDS 16u     /* at a time */
+#define LIMIT_ROSTER_HEADS 32u /* operations that name a roster state: one of each steward's log at most */
+#define LIMIT_ROSTER_OPERATIONS 4096u
 #define LIMIT_CLOCK_SKEW_SECONDS 600
 #define LIMIT_SLUG_BYTES 63u /* [a-z0-9][a-z0-9-]{0,62} */
 

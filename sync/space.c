@@ -89,7 +89,8 @@ static int open_parts(struct space *space, unsigned replica_flags, bool create_r
 		rc = no_memory(err);
 	else if ((rc = replica_open(&exchange->replica, replica, replica_flags, err)) == 0 &&
 		 (rc = repo_open(&exchange->repo, log, create_repo, err)) == 0 &&
-		 (rc = roster_create(&exchange->roster, err)) == 0)
+		 (rc = roster_create(&exchange->roster, err)) == 0 &&
+		 (rc = roster_logs_create(&exchange->logs, err)) == 0)
 		rc = keyring_create(&exchange->keyring, err);
 	exchange->office = space->config.office;
 	exchange->space = space->config.id;
@@ -132,9 +133,11 @@ void space_close(struct space *space)
 	space_release(space);
 	keyring_free(space->exchange.keyring);
 	roster_free(space->exchange.roster);
+	roster_logs_free(space->exchange.logs);
 	repo_free(space->exchange.repo);
 	replica_close(space->exchange.replica);
 	identity_free(space->identity);
+	identity_free(space->next);
 	space_config_free(&space->config);
 	free(space->dir);
 	free(space);
@@ -163,31 +166,6 @@ struct replica *space_replica(struct space *space)
 const struct roster *space_roster(struct space *space)
 {
 	return space->exchange.roster;
-}
-
-int space_identity(struct space *space, const struct identity **out, struct qosid_errbuf *err)
-{
-	const char *file = space->config.identity_file;
-	char *path;
-	int rc = 0;
-
-	if (space->identity == NULL) {
-		path = file[0] == '/' ? strdup(file) : space_path(space->dir, file);
-		if (path == NULL)
-			return no_memory(err);
-		rc = identity_load(&space->identity, path, space->unlock.ask, space->unlock.context, err);
-		free(path);
-		if (rc == 0 && strcmp(identity_recipient(space->identity), space->config.recipient) != 0) {
-			identity_free(space->identity);
-			space->identity = NULL;
-			rc = qosid_error(
-			    err, QOSID_ERR_REFUSED, "the identity in %s is not the one this space was made with", file);
-		}
-	}
-	space->exchange.identity = space->identity;
-	if (out != NULL)
-		*out = space->identity;
-	return rc;
 }
 
 int space_public_keys(struct space *space, struct qosid_buf *ssh, struct qosid_buf *recipient, struct qosid_buf *words,
@@ -377,6 +355,8 @@ static int found_space(struct space *space, struct qosid_errbuf *err)
 	struct qosid_buf operation = {0}, wrapped = {0};
 	struct roster_epoch epoch = {.number = 1};
 	struct age_key *key = NULL;
+	const struct age_key *first;
+	const char *own;
 	char subject[128];
 	uint8_t id[SPACE_ID_HEX / 2];
 	int rc;
@@ -385,15 +365,18 @@ static int found_space(struct space *space, struct qosid_errbuf *err)
 	sodium_bin2hex(space->config.id, sizeof(space->config.id), id, sizeof(id));
 	(void)snprintf(space->config.steward, sizeof(space->config.steward), "%s", space->config.office);
 	fill_member(space, &steward);
+	own = steward.recipient;
 	(void)snprintf(subject, sizeof(subject), "%s: new space", space->config.office);
-	if ((rc = age_key_create(&key, err)) != 0 ||
-	    (rc = epoch_wrap(&wrapped, space->exchange.roster, -1, &steward, epoch.number, key, err)) != 0)
+	if ((rc = age_key_create(&key, err)) != 0)
+		goto out;
+	first = key;
+	if ((rc = epoch_wrap(&wrapped, &own, 1, &first, 1, epoch.number, err)) != 0)
 		goto out;
 	(void)snprintf(epoch.recipient, sizeof(epoch.recipient), "%s", age_key_recipient(key));
 	digest_compute(epoch.file_digest, wrapped.data, wrapped.len);
 	if ((rc = roster_format_create(
 		 &operation, space->config.id, &steward, &epoch, (int64_t)time(NULL) * 1000, err)) != 0 ||
-	    (rc = roster_log_append(&space->exchange, &operation, &wrapped, &epoch.number, 1, subject, err)) != 0)
+	    (rc = roster_log_append(&space->exchange, &operation, &wrapped, epoch.number, subject, err)) != 0)
 		goto out;
 	memcpy(space->config.root, space->exchange.root, DIGEST_BYTES);
 out:

@@ -105,11 +105,51 @@ int space_visit_remotes(struct space *space,
     int (*visit)(void *context, const char *name, const char *url, struct qosid_errbuf *err), void *context,
     struct qosid_errbuf *err);
 
+/* ---- own keys (space_keys.c) ---- */
+
+/* Make new keys for this office and append the request for the stewards (roll_format()); when that has been done
+ * already, the same one again. They are used from when the roster names them. passphrase NULL: in clear. */
+int space_roll_keys(struct space *space, const char *passphrase, struct qosid_buf *request, struct qosid_errbuf *err);
+
 /* ---- membership (membership.c); steward only, QOSID_ERR_REFUSED otherwise ---- */
 
+/* What became of an operation: with a threshold, it may wait for others. */
+struct space_outcome {
+	uint8_t operation[DIGEST_BYTES];
+	bool waits;
+	size_t endorsed;
+	int64_t needed;
+	int64_t epoch; /* that it starts when it takes effect; 0: none */
+};
+
 int space_invite(struct space *space, struct roster_invitation *out, struct qosid_errbuf *err);
-/* Admit the member of a parsed request with these roles. */
-int space_admit(struct space *space, const struct roster_member *member, unsigned roles, struct qosid_errbuf *err);
+/* Admit the member of a parsed request with these roles. from_now: it gets no key of an earlier epoch, and a new one
+ * starts. outcome may be NULL. */
+int space_admit(struct space *space, const struct roster_member *member, unsigned roles, bool from_now,
+    struct space_outcome *outcome, struct qosid_errbuf *err);
+
+/* Change a member's roles; who loses the right to read, or is removed, costs a new epoch. */
+int space_set_roles(struct space *space, const char *office, unsigned roles, bool from_now,
+    struct space_outcome *outcome, struct qosid_errbuf *err);
+int space_remove(struct space *space, const char *office, struct space_outcome *outcome, struct qosid_errbuf *err);
+
+/* Start a new epoch. */
+int space_rotate(struct space *space, struct space_outcome *outcome, struct qosid_errbuf *err);
+
+/* New keys of a member (roll_parse()); proof NULL: the steward vouches for them. */
+int space_replace_keys(struct space *space, const struct roster_member *member, const char *proof,
+    struct space_outcome *outcome, struct qosid_errbuf *err);
+
+/* How many stewards an operation takes from now on. */
+int space_set_threshold(
+    struct space *space, int64_t threshold, struct space_outcome *outcome, struct qosid_errbuf *err);
+
+/* Endorse the operation that waits and whose digest begins with these hexadecimal digits (8 or more). */
+int space_endorse(struct space *space, const char *digits, struct space_outcome *outcome, struct qosid_errbuf *err);
+
+/* Quarantine what an office published from a change set on. */
+int space_revoke(
+    struct space *space, const char *office, int64_t since, struct space_outcome *outcome, struct qosid_errbuf *err);
 
 /* ---- exchange (exchange/exchange.c) ---- */
 
@@ -164,7 +204,11 @@ int space_verify(struct space *space, bool decrypt, const struct exchange_progre
  * office is found again at the next exchange. */
 int space_forget_warnings(struct space *space, const char *log, struct qosid_errbuf *err);
 
-/* Write the allowed_signers file that stock `git verify-commit` and `ssh-keygen -Y` use. */
+/* ---- signers (space_signers.c) ---- */
+
+/* Append the allowed_signers file that stock `git verify-commit` and `ssh-keygen -Y` use: every key that ever signed
+ * for an office. Keys that have been replaced, or whose office has been removed, are bounded in time, by what the
+ * roster says and by what they have signed that is valid here. */
 int space_format_allowed_signers(struct space *space, struct qosid_buf *out, struct qosid_errbuf *err);
 
 /* Append an epoch's key as an age identity file (for `age -d -i`); the caller wipes out. */

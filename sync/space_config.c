@@ -17,6 +17,7 @@
 void space_config_free(struct space_config *config)
 {
 	free(config->identity_file);
+	free(config->next_file);
 	*config = (struct space_config){0};
 }
 
@@ -138,6 +139,32 @@ static int read_text(git_config *config, const char *key, char *out, size_t size
 	return rc;
 }
 
+/* New keys that the stewards have been asked for: none, or all three. */
+static void read_next(git_config *config, struct space_config *out)
+{
+	if (read_string(config, "next.file", &out->next_file, NULL) != 0)
+		out->next_file = NULL;
+	else if (read_text(config, "next.signing", out->next_signing, sizeof(out->next_signing), NULL) != 0 ||
+		 read_text(config, "next.encryption", out->next_recipient, sizeof(out->next_recipient), NULL) != 0) {
+		free(out->next_file);
+		out->next_file = NULL;
+	}
+}
+
+static int write_next(git_config *config, const struct space_config *in, struct qosid_errbuf *err)
+{
+	static const char *const keys[] = {"next.file", "next.signing", "next.encryption"};
+	const char *const values[] = {in->next_file, in->next_signing, in->next_recipient};
+
+	for (size_t i = 0; i < 3; i++) {
+		int status = in->next_file != NULL ? git_config_set_string(config, keys[i], values[i])
+						   : git_config_delete_entry(config, keys[i]);
+		if (status != 0 && status != GIT_ENOTFOUND)
+			return space_config_failure(err, QOSID_ERR_IO, "the space's config cannot be written");
+	}
+	return 0;
+}
+
 int space_config_read(struct space_config *out, const char *dir, struct qosid_errbuf *err)
 {
 	git_config *config = NULL;
@@ -158,7 +185,8 @@ int space_config_read(struct space_config *out, const char *dir, struct qosid_er
 	    (rc = read_text(config, "identity.encryption", out->recipient, sizeof(out->recipient), err)) != 0) {
 		space_config_free(out);
 		(void)qosid_error_within(err, "%s/config", dir);
-	}
+	} else
+		read_next(config, out);
 	git_config_free(config);
 	return rc;
 }
@@ -180,5 +208,7 @@ int space_config_write(const struct space_config *in, const char *dir, struct qo
 			   git_config_set_string(config, "identity.signing", in->signing) != 0 ||
 			   git_config_set_string(config, "identity.encryption", in->recipient) != 0))
 		rc = space_config_failure(err, QOSID_ERR_IO, "the space's config cannot be written");
+	if (rc == 0)
+		rc = write_next(config, in, err);
 	return space_config_end_edit(&edit, dir, rc, err);
 }

@@ -50,7 +50,8 @@ int space_exchange(struct space *space, const char *remote, const struct exchang
 		goto out;
 	settings.limits.cancel = space->exchange.progress.cancel;
 	settings.limits.context = space->exchange.progress.context;
-	if ((rc = exchange_meet(&space->exchange, remote, &settings.target, &settings.limits, err)) == 0)
+	if ((rc = exchange_meet(&space->exchange, remote, &settings.target, &settings.limits, err)) == 0 &&
+	    (rc = space_adopt_keys(space, err)) == 0)
 		rc = repo_repack_loose(space->exchange.repo, EXCHANGE_LOOSE_MAX, err);
 	end(space, report);
 out:
@@ -111,18 +112,13 @@ int space_forget_warnings(struct space *space, const char *log, struct qosid_err
 	return rc;
 }
 
-int space_format_allowed_signers(struct space *space, struct qosid_buf *out, struct qosid_errbuf *err)
-{
-	return roster_format_allowed_signers(space->exchange.roster, out, err);
-}
-
 int space_export_epoch_key(struct space *space, int64_t epoch, struct qosid_buf *out, struct qosid_errbuf *err)
 {
 	const struct age_key *key;
 	int rc;
 
 	if ((rc = space_identity(space, NULL, err)) != 0 ||
-	    (rc = keyring_find(&space->exchange, epoch, &key, err)) != 0 ||
+	    (rc = keyring_find(&space->exchange, -1, epoch, &key, err)) != 0 ||
 	    (rc = qosid_buf_append_format(
 		 out, err, "# epoch %lld of space %s\n", (long long)epoch, space->config.id)) != 0 ||
 	    (rc = age_key_format_secret(key, out, err)) != 0)

@@ -17,6 +17,9 @@ struct space_config {
 	char *identity_file;           /* absolute, or relative to the folder */
 	char signing[SSH_PUBLIC_SIZE]; /* public halves, readable without the passphrase */
 	char recipient[AGE_RECIPIENT_SIZE];
+	char *next_file; /* of new keys that the stewards have been asked for, or NULL */
+	char next_signing[SSH_PUBLIC_SIZE];
+	char next_recipient[AGE_RECIPIENT_SIZE];
 };
 void space_config_free(struct space_config *config);
 int space_config_read(struct space_config *out, const char *dir, struct qosid_errbuf *err);
@@ -43,12 +46,16 @@ struct space {
 	struct space_config config;
 	struct space_unlock unlock;
 	struct identity *identity; /* NULL until needed */
+	struct identity *next;     /* the same, of new keys */
 	struct exchange exchange;  /* owns replica, repo, roster, keyring here */
 	int lock;                  /* of DIR/lock, or -1 */
 };
 
 /* "DIR/name" in a new string, or NULL without memory. */
 char *space_path(const char *dir, const char *name);
+
+/* Make the new keys this office's own, once the roster names them. */
+int space_adopt_keys(struct space *space, struct qosid_errbuf *err);
 
 /* Take and release the space's lock, waiting for another process for a while (QOSID_ERR_BUSY then), and bring the
  * roster up to what that process may have added. They do not nest. */

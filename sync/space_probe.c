@@ -153,7 +153,7 @@ static int count_log(void *context, const char *name, const git_oid *id, struct 
 	if (log_parse(&log, name, NULL) != 0)
 		return 0;
 	count->logs++;
-	if (roster_state_count(roster) > 0 && roster_find_member(roster, -1, log.office) != NULL)
+	if (roster_operation_count(roster) > 0 && roster_find_member(roster, -1, log.office) != NULL)
 		count->members++;
 	if (repo_has(count->space->exchange.repo, id))
 		count->here++;
@@ -175,7 +175,7 @@ static int test_logs(struct test *test)
 		return tell_bad(test, "logs", &fault, false);
 	if (count.logs == 0)
 		return tell_good(test, "logs", "it holds no log yet; the first exchange brings them");
-	if (roster_state_count(space_roster(test->space)) == 0)
+	if (roster_operation_count(space_roster(test->space)) == 0)
 		return tell_good(test, "logs", "it holds %zu log%s; whose they are, the first exchange will tell",
 		    count.logs, count.logs == 1 ? "" : "s");
 	if (count.members == 0) {

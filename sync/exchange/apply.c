@@ -6,6 +6,7 @@
  * the peer sent (a finding) and the own disk or memory (an error that ends the exchange).
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -24,6 +25,8 @@ struct run {
 	struct log_point point; /* verified and applied */
 	struct log_chain chain; /* commits after the first point */
 	size_t next;            /* index into chain */
+	size_t late;            /* change sets of an office that has been removed */
+	size_t revoked;         /* that were set aside */
 	bool ahead;             /* the last commit says that it was made well after now */
 	const char *cause;      /* of the fault */
 	struct qosid_errbuf fault;
@@ -42,20 +45,27 @@ static int verify_next(struct run *run, struct log_point *point, struct commit *
 	    payload, &run->cause, &run->fault);
 }
 
-/* The key for a commit's epoch; *key is NULL when this office's roles do not entitle it to read. */
-static int find_key(struct run *run, int64_t epoch, const struct age_key **key)
+/* What the change set is to this office. */
+static int find_access(
+    struct run *run, const struct log_point *point, const struct commit *commit, struct exchange_access *out)
 {
-	struct exchange *exchange = run->exchange;
-	const struct roster_member *me = roster_find_member(exchange->roster, -1, exchange->office);
-
-	*key = NULL;
 	run->cause = "epoch";
-	if (me == NULL)
-		return qosid_error(
-		    &run->fault, QOSID_ERR_WAITING, "this office has not been admitted yet, so it has no key");
-	if (!roster_is_entitled(me->roles))
-		return 0;
-	return keyring_find(exchange, epoch, key, &run->fault);
+	return exchange_find_access(run->exchange, run->log, commit, point->state - 1, out, &run->fault);
+}
+
+/* Remember where the part of a log begins that this office could not read, should it be given the keys later. */
+static int note_unread(struct run *run, struct qosid_errbuf *err)
+{
+	struct replica_position position = {0};
+	char name[LOG_NAME_SIZE + 8];
+	int rc;
+
+	(void)snprintf(name, sizeof(name), "unread/%s", run->log->name);
+	if ((rc = replica_read_position(run->exchange->replica, name, &position, err)) != 0 || position.sequence > 0)
+		return rc;
+	position.sequence = run->point.sequence + 1;
+	git_oid_tostr(position.commit, sizeof(position.commit), &run->point.commit);
+	return replica_put_position(run->exchange->replica, name, &position, err);
 }
 
 /* Apply the change set in payload and move the point, in one transaction. */
@@ -65,13 +75,17 @@ static int apply_set(
 	struct exchange *exchange = run->exchange;
 	struct changeset_header header = {exchange->space, run->log->office, point->sequence};
 	struct changeset_counts counts = {0};
-	const struct age_key *key;
+	struct exchange_access access;
 	int rc;
 
-	if ((rc = find_key(run, commit->epoch, &key)) != 0 || (rc = replica_begin(exchange->replica, &run->fault)) != 0)
+	if ((rc = find_access(run, point, commit, &access)) != 0 ||
+	    (rc = replica_begin(exchange->replica, &run->fault)) != 0)
 		return rc;
-	if (key != NULL && (rc = changeset_apply(exchange->replica, payload->data, payload->len, &header,
-				&(struct changeset_opening){.key = key}, run->own, &counts, &run->fault)) != 0) {
+	if (access.key == NULL && (rc = note_unread(run, &run->fault)) != 0)
+		goto out;
+	if (access.key != NULL && !access.revoked &&
+	    (rc = changeset_apply(exchange->replica, payload->data, payload->len, &header,
+		 &(struct changeset_opening){.key = access.key}, run->own, &counts, &run->fault)) != 0) {
 		run->cause = rc == QOSID_ERR_CORRUPT ? "replica" : "payload";
 		(void)qosid_error_within(&run->fault, "%s change set %" PRId64, run->log->name, point->sequence);
 		goto out;
@@ -82,6 +96,8 @@ static int apply_set(
 	run->point = *point;
 	run->next++;
 	run->ahead = commit->time > (int64_t)time(NULL) + LIMIT_CLOCK_SKEW_SECONDS;
+	run->late += access.late && !access.revoked;
+	run->revoked += access.revoked;
 	exchange->report.sets_applied++;
 	exchange->report.revisions_applied += counts.news;
 	exchange->report.conflicts += counts.conflicts;
@@ -110,17 +126,21 @@ static int write_part(void *context, const void *data, size_t len, struct qosid_
 	return attachment_writer_write(context, data, len, err);
 }
 
-static int add_part(
-    struct run *run, const struct commit *commit, const struct qosid_buf *payload, struct attachment_writer *writer)
+static int add_part(struct run *run, const struct log_point *point, const struct commit *commit,
+    const struct qosid_buf *payload, struct attachment_writer *writer, bool *unread)
 {
 	struct qosid_sink sink = {write_part, writer};
-	const struct age_key *key;
-	struct age_unlock unlock = {&key, 1, NULL, 0};
+	struct exchange_access access;
+	struct age_unlock unlock = {&access.key, 1, NULL, 0};
 	struct age_decryptor *decryptor = NULL;
 	int rc;
 
-	if ((rc = find_key(run, commit->epoch, &key)) != 0 || writer == NULL)
+	if ((rc = find_access(run, point, commit, &access)) != 0)
 		return rc;
+	if (access.key == NULL || writer == NULL) {
+		*unread = true;
+		return 0;
+	}
 	run->cause = "payload";
 	if ((rc = age_decryptor_open(&decryptor, &unlock, &sink, &run->fault)) == 0 &&
 	    (rc = age_decryptor_write(decryptor, payload->data, payload->len, &run->fault)) == 0)
@@ -171,6 +191,7 @@ static int take_file(struct run *run, bool *complete)
 	struct log_point point = run->point;
 	struct qosid_buf payload = {0};
 	size_t begin = run->next;
+	bool unread = false;
 	int rc, part;
 
 	*complete = false;
@@ -186,7 +207,7 @@ static int take_file(struct run *run, bool *complete)
 		if (run->chain.count - begin <
 		    (size_t)first.file_parts) /* do not decrypt again and again what has no end */
 			goto out;
-		if ((rc = add_part(run, current, &payload, writer)) != 0)
+		if ((rc = add_part(run, &point, current, &payload, writer, &unread)) != 0)
 			goto out;
 		*complete = part == first.file_parts;
 		commit_free(&commit);
@@ -194,7 +215,8 @@ static int take_file(struct run *run, bool *complete)
 	}
 	if (!*complete)
 		goto out;
-	if ((reads && (rc = finish_file(run, writer, first.file_digest)) != 0) ||
+	if ((unread && (rc = note_unread(run, &run->fault)) != 0) ||
+	    (!unread && reads && (rc = finish_file(run, writer, first.file_digest)) != 0) ||
 	    (rc = log_put_point(exchange->replica, run->log, &point, &run->fault)) != 0 ||
 	    (rc = replica_commit(exchange->replica, &run->fault)) != 0)
 		goto out;
@@ -241,6 +263,62 @@ static int note_clock(struct run *run, struct qosid_errbuf *err)
 	    run->exchange, run->log, NULL, run->point.sequence, &run->point.commit, "clock", false, &fault, err);
 }
 
+/* An office that has been removed goes on to be heard for what it did while it did not know; people should look at it.
+ */
+static int note_late(struct run *run, struct qosid_errbuf *err)
+{
+	struct qosid_errbuf fault = {0};
+
+	if (run->late == 0)
+		return 0;
+	(void)qosid_error(&fault, QOSID_ERR_REFUSED,
+	    "%s: %zu change set%s of %s came in after it had been removed; they name a roster state from before, and "
+	    "were "
+	    "applied",
+	    run->log->name, run->late, run->late == 1 ? "" : "s", run->log->office);
+	return exchange_note_finding(
+	    run->exchange, run->log, NULL, run->point.sequence, &run->point.commit, "late", false, &fault, err);
+}
+
+/* Once for each revocation, and again when more has been set aside. */
+static int note_revoked(struct run *run, struct qosid_errbuf *err)
+{
+	struct exchange *exchange = run->exchange;
+	const struct roster_member *now = roster_find_member(exchange->roster, -1, run->log->office);
+	struct replica_position noted = {0};
+	struct qosid_errbuf fault = {0};
+	char name[LOG_NAME_SIZE + 8];
+	int rc;
+
+	if (now == NULL || now->revoked == 0 || run->log->kind != LOG_OFFICE || run->point.sequence < now->revoked)
+		return 0;
+	(void)snprintf(name, sizeof(name), "revoked/%s", run->log->name);
+	if ((rc = replica_read_position(exchange->replica, name, &noted, err)) != 0)
+		return rc;
+	if (noted.sequence == now->revoked && run->revoked == 0)
+		return 0;
+	noted.sequence = now->revoked;
+	git_oid_tostr(noted.commit, sizeof(noted.commit), &run->point.commit);
+	if (run->revoked > 0)
+		(void)qosid_error(&fault, QOSID_ERR_REFUSED,
+		    "%s: %zu change set%s of %s from number %" PRId64
+		    " on are revoked: they are kept and were not applied",
+		    run->log->name, run->revoked, run->revoked == 1 ? "" : "s", run->log->office, now->revoked);
+	else
+		(void)qosid_error(&fault, QOSID_ERR_REFUSED,
+		    "%s: what %s published from change set %" PRId64
+		    " on is revoked, and had been applied here before that was known: review it",
+		    run->log->name, run->log->office, now->revoked);
+	if ((rc = exchange_note_finding(
+		 exchange, run->log, NULL, now->revoked, &run->point.commit, "revoked", false, &fault, err)) != 0 ||
+	    (rc = replica_begin(exchange->replica, err)) != 0)
+		return rc;
+	if ((rc = replica_put_position(exchange->replica, name, &noted, err)) == 0)
+		rc = replica_commit(exchange->replica, err);
+	replica_rollback(exchange->replica);
+	return rc;
+}
+
 /* Let the tip ref follow the point. */
 static int move_tip(struct run *run, struct qosid_errbuf *err)
 {
@@ -283,6 +361,31 @@ static int find_chain(struct run *run, const git_oid *tip)
 	    run->point.sequence);
 }
 
+/* Go back to where this office could not read, once it may: what was passed over is applied now. */
+static int take_up_unread(struct run *run, struct qosid_errbuf *err)
+{
+	const struct exchange *exchange = run->exchange;
+	const struct roster_member *me = roster_find_member(exchange->roster, -1, exchange->office);
+	struct replica_position position = {0};
+	char name[LOG_NAME_SIZE + 8];
+	int rc;
+
+	(void)snprintf(name, sizeof(name), "unread/%s", run->log->name);
+	if (me == NULL || !roster_is_entitled(me->roles) || me->first_epoch > 1)
+		return 0; /* who may read from some epoch on only has nothing to take up from before it */
+	if ((rc = replica_read_position(exchange->replica, name, &position, err)) != 0 || position.sequence == 0 ||
+	    (rc = replica_begin(exchange->replica, err)) != 0)
+		return rc;
+	/* From the first commit: applying a change set again changes nothing. */
+	run->point = (struct log_point){0};
+	position = (struct replica_position){0};
+	if ((rc = replica_put_position(exchange->replica, name, &position, err)) == 0 &&
+	    (rc = log_put_point(exchange->replica, run->log, &run->point, err)) == 0)
+		rc = replica_commit(exchange->replica, err);
+	replica_rollback(exchange->replica);
+	return rc;
+}
+
 static int find_stop(void *context, const struct replica_finding *finding, struct qosid_errbuf *err)
 {
 	struct run *run = context;
@@ -298,7 +401,7 @@ int apply_log(
 	    .log = log,
 	    .remote = remote,
 	    .own = strcmp(log->office, exchange->office) == 0,
-	    .rules = {exchange->space, exchange->roster, exchange->root},
+	    .rules = {exchange->space, exchange->roster, exchange->root, exchange->steward},
 	    .cause = "damage"};
 	bool complete = true;
 	int rc, fault;
@@ -312,12 +415,14 @@ int apply_log(
 		exchange->report.findings++;
 		return 0;
 	}
+	if ((rc = take_up_unread(&run, err)) != 0)
+		return rc;
 	fault = find_chain(&run, tip);
 	while (fault == 0 && run.next < run.chain.count && complete) {
 		fault = log->kind == LOG_FILES ? take_file(&run, &complete) : take_set(&run);
 		exchange_report_progress(exchange, "verify", run.next, run.chain.count);
 	}
-	if ((rc = move_tip(&run, err)) != 0)
+	if ((rc = move_tip(&run, err)) != 0 || (rc = note_late(&run, err)) != 0 || (rc = note_revoked(&run, err)) != 0)
 		goto out;
 	if (run.ahead && (rc = note_clock(&run, err)) != 0)
 		goto out;

@@ -3,7 +3,7 @@
  *
  * Parsing is stricter than git's: exactly the headers tree, parent (none or one), author, committer, gpgsig, in that
  * order, author equal to committer, time zone +0000, then the message: one human line, a blank line, the trailers in
- * their fixed order, each once (Qosid-Seen any number, sorted by office). What is accepted here, stock `git
+ * their fixed order, each once (Qosid-Roster and Qosid-Seen any number, sorted). What is accepted here, stock `git
  * verify-commit` accepts too.
  */
 #ifndef QOSID_SYNC_EXCHANGE_COMMIT_H
@@ -38,9 +38,9 @@ struct commit {
 	char *subject;                     /* one line, UTF-8, no control characters, at most 200 bytes */
 	char space[33];
 	int64_t sequence;
-	int64_t epoch; /* 0: no Qosid-Epoch trailer (roster commits) */
-	bool has_roster;
-	uint8_t roster[DIGEST_BYTES];       /* Qosid-Roster */
+	int64_t epoch;                                    /* 0: no Qosid-Epoch trailer (roster commits) */
+	uint8_t roster[LIMIT_ROSTER_HEADS][DIGEST_BYTES]; /* Qosid-Roster: the heads of the state, sorted */
+	size_t roster_count;
 	uint8_t content[DIGEST_BYTES];      /* Qosid-Content */
 	uint8_t previous[DIGEST_BYTES];     /* Qosid-Previous; only with a parent */
 	char file_digest[DIGEST_TEXT_SIZE]; /* Qosid-File: of the whole attachment (files logs); "" when absent */

@@ -125,6 +125,10 @@ int commit_check(const struct commit *commit, struct qosid_errbuf *err)
 	if (commit->has_parent != (commit->sequence > 1))
 		return qosid_error(err, QOSID_ERR_INVALID, "the commit has %s parent but sequence %" PRId64,
 		    commit->has_parent ? "a" : "no", commit->sequence);
+	for (size_t i = 1; i < commit->roster_count; i++) {
+		if (memcmp(commit->roster[i - 1], commit->roster[i], DIGEST_BYTES) >= 0)
+			return qosid_error(err, QOSID_ERR_INVALID, "trailers Qosid-Roster are not sorted, each once");
+	}
 	if (commit->epoch < 0)
 		return qosid_error(err, QOSID_ERR_INVALID, "trailer Qosid-Epoch is negative");
 	rc = check_subject(commit->subject, err);

@@ -57,8 +57,8 @@ static int format_trailers(struct qosid_buf *out, const struct commit *commit, s
 		rc = format_number(out, "Qosid-Sequence", commit->sequence, err);
 	if (rc == 0 && commit->epoch > 0)
 		rc = format_number(out, "Qosid-Epoch", commit->epoch, err);
-	if (rc == 0 && commit->has_roster)
-		rc = format_digest(out, "Qosid-Roster", commit->roster, err);
+	for (size_t i = 0; i < commit->roster_count && rc == 0; i++)
+		rc = format_digest(out, "Qosid-Roster", commit->roster[i], err);
 	if (rc == 0)
 		rc = format_digest(out, "Qosid-Content", commit->content, err);
 	if (rc == 0 && commit->file_digest[0] != '\0')

@@ -214,11 +214,27 @@ static int parse_identity(struct commit *out, struct cursor *cursor, struct qosi
 	return 0;
 }
 
+/* Any number of heads; commit_check() says how many and in which order. */
+static int take_roster(struct commit *out, struct cursor *cursor, struct qosid_errbuf *err)
+{
+	uint8_t digest[DIGEST_BYTES];
+	bool found;
+	int rc;
+
+	while ((rc = take_digest(cursor, "Qosid-Roster: ", digest, &found, err)) == 0 && found) {
+		if (out->roster_count == LIMIT_ROSTER_HEADS)
+			return qosid_error(
+			    err, QOSID_ERR_LIMIT, "more than %u trailers Qosid-Roster", LIMIT_ROSTER_HEADS);
+		memcpy(out->roster[out->roster_count++], digest, DIGEST_BYTES);
+	}
+	return rc;
+}
+
 static int parse_content(struct commit *out, struct cursor *cursor, struct qosid_errbuf *err)
 {
 	struct slice value, head;
 	bool found = false;
-	int rc = take_digest(cursor, "Qosid-Roster: ", out->roster, &out->has_roster, err);
+	int rc = take_roster(out, cursor, err);
 
 	if (rc == 0)
 		rc = take_digest(cursor, "Qosid-Content: ", out->content, &found, err);

@@ -43,11 +43,12 @@ struct exchange {
 	struct replica *replica;
 	struct roster *roster;           /* filled by exchange_load() and exchange_meet() */
 	const struct identity *identity; /* NULL until unlocked: then only exchange_load() works */
+	const struct identity *next;     /* new keys that the stewards have been asked for, or NULL */
 	const char *office;
 	const char *space;
-	const char *steward; /* whose roster log holds the pinned root */
+	const char *steward; /* whose roster log begins with the pinned root */
 	uint8_t root[DIGEST_BYTES];
-	struct log_point roster_point; /* how far roster goes; the ref is the truth, not the replica's copy of it */
+	struct roster_logs *logs; /* how far the roster has been read; the refs are the truth */
 	struct keyring *keyring;
 	struct exchange_progress progress;
 	struct exchange_report report;
@@ -75,21 +76,37 @@ int exchange_clear_findings(
 
 /* ---- roster_log.c ---- */
 
+struct roster_logs;
+int roster_logs_create(struct roster_logs **out, struct qosid_errbuf *err);
+void roster_logs_free(struct roster_logs *logs); /* accepts NULL */
+
+/* How far a steward's log has been read; sequence 0 when nothing of it has. */
+void roster_log_read_point(const struct exchange *exchange, const char *steward, struct log_point *out);
+
+/* Sign with the new keys from when the roster names them. */
+void exchange_choose_identity(struct exchange *exchange);
+
 /* Rebuild the roster from the repository, from the pinned root on, verifying everything again: no cached state is
- * trusted. */
+ * trusted. What has been read already is not read again. */
 int exchange_load(struct exchange *exchange, struct qosid_errbuf *err);
 
-/* Extend the roster by the commits after its point up to tip. Like apply_log() for the log kinds with records. */
+/* Whether a member could ever write a roster log, so that one of its name is worth fetching. */
+bool roster_log_is_expected(const struct exchange *exchange, const char *office);
+
+/* Extend the roster by a steward's commits up to tip. Like apply_log() for the log kinds with records. */
 int roster_log_extend(
     struct exchange *exchange, const struct log *log, const git_oid *tip, const char *remote, struct qosid_errbuf *err);
 
-/* Write one operation, with the wrapped keys of the epochs it names, as the next commit of the own roster log, and take
- * it into the roster. On disk when it returns 0. */
+/* Write one operation as the next commit of the own roster log, with the wrapped key of the epoch it names (epoch 0:
+ * none), and take it into the roster. On disk when it returns 0. */
 int roster_log_append(struct exchange *exchange, const struct qosid_buf *operation, const struct qosid_buf *wrapped,
-    const int64_t *epochs, size_t epoch_count, const char *subject, struct qosid_errbuf *err);
+    int64_t epoch, const char *subject, struct qosid_errbuf *err);
 
-/* Read the newest epochs/<n>.age of the roster logs. */
-int roster_log_read_epoch(struct exchange *exchange, int64_t number, struct qosid_buf *out, struct qosid_errbuf *err);
+/* Read the epoch file that the commit of the roster's operation number index carries. */
+int roster_log_read_epoch(struct exchange *exchange, size_t index, struct qosid_buf *out, struct qosid_errbuf *err);
+
+/* The commit of an operation, by its index. */
+const git_oid *roster_log_find_commit(const struct exchange *exchange, size_t index);
 
 /* ---- keyring.c ---- */
 
@@ -97,10 +114,24 @@ struct keyring;
 int keyring_create(struct keyring **out, struct qosid_errbuf *err);
 void keyring_free(struct keyring *keyring); /* wipes; accepts NULL */
 
-/* The key of an epoch, unwrapped with the own identity when first asked for. QOSID_ERR_REFUSED: this office is not
- * entitled to it; QOSID_ERR_NOTFOUND: the roster names no such epoch (a commit that does has named a roster state that
- * is known, and lies); QOSID_ERR_WAITING: the roster has not arrived. */
-int keyring_find(struct exchange *exchange, int64_t epoch, const struct age_key **out, struct qosid_errbuf *err);
+/* The key of an epoch as a roster state numbers it (-1: the newest state), unwrapped with the own identity when first
+ * asked for. QOSID_ERR_REFUSED: this office has not been given it; QOSID_ERR_NOTFOUND: the state has no such epoch;
+ * QOSID_ERR_WAITING: the roster has not arrived. */
+int keyring_find(
+    struct exchange *exchange, int64_t state, int64_t epoch, const struct age_key **out, struct qosid_errbuf *err);
+
+/* ---- access.c ---- */
+
+struct exchange_access {
+	const struct age_key *key; /* NULL: not for this office to read */
+	bool revoked;              /* quarantined: published from the revoked sequence on, and without knowing of it */
+	bool late;                 /* by an office that has been removed, after what the steward knew of it then */
+};
+
+/* What a verified change set means for this office now; state is the one it names. QOSID_ERR_WAITING: the key has not
+ * arrived. */
+int exchange_find_access(struct exchange *exchange, const struct log *log, const struct commit *commit, int64_t state,
+    struct exchange_access *out, struct qosid_errbuf *err);
 
 /* ---- publish.c ---- */
 

@@ -1,16 +1,18 @@
 /*
  * The epoch keys that this office holds, unwrapped from the roster logs when they are first needed and wiped at the
  * end.
+ *
+ * A key is known by its public half, since two states may number epochs differently. The commit that started an epoch
+ * carries its key for everybody entitled then; one that lets a member in, or gives it new keys, carries all keys that
+ * the member may have.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "sync/exchange/exchange.h"
 
 struct keyring {
-	struct {
-		int64_t epoch;
-		struct age_key *key;
-	} * entries;
+	struct age_key **keys;
 	size_t count;
 };
 
@@ -25,57 +27,79 @@ void keyring_free(struct keyring *keyring)
 	if (keyring == NULL)
 		return;
 	for (size_t i = 0; i < keyring->count; i++)
-		age_key_free(keyring->entries[i].key);
-	free(keyring->entries);
+		age_key_free(keyring->keys[i]);
+	free(keyring->keys);
 	free(keyring);
 }
 
-static const struct roster_epoch *find_epoch(const struct roster *roster, int64_t number)
+/* Try what one operation's commit carries. QOSID_ERR_REFUSED: it is not for this office, or not this key. */
+static int try_entry(
+    struct exchange *exchange, size_t index, const char *recipient, struct age_key **out, struct qosid_errbuf *err)
 {
-	for (size_t i = 0; i < roster_epoch_count(roster, -1); i++) {
-		const struct roster_epoch *epoch = roster_epoch_at(roster, -1, i);
-
-		if (epoch->number == number)
-			return epoch;
-	}
-	return NULL;
-}
-
-int keyring_find(struct exchange *exchange, int64_t epoch, const struct age_key **out, struct qosid_errbuf *err)
-{
-	struct keyring *keyring = exchange->keyring;
-	const struct roster_epoch *described;
 	struct qosid_buf wrapped = {0};
-	struct age_key *key = NULL;
-	void *entries;
 	int rc;
 
-	for (size_t i = 0; i < keyring->count; i++) {
-		if (keyring->entries[i].epoch == epoch) {
-			*out = keyring->entries[i].key;
+	if ((rc = roster_log_read_epoch(exchange, index, &wrapped, err)) == 0)
+		rc = epoch_unwrap(out, wrapped.data, wrapped.len, identity_age_key(exchange->identity), recipient, err);
+	if (rc == QOSID_ERR_REFUSED && exchange->next != NULL && exchange->next != exchange->identity) {
+		qosid_error_clear(err);
+		rc = epoch_unwrap(out, wrapped.data, wrapped.len, identity_age_key(exchange->next), recipient, err);
+	}
+	qosid_buf_free(&wrapped);
+	return rc;
+}
+
+/* First what names this very epoch, then what may hold all keys for this office; the newest first. */
+static int unwrap(struct exchange *exchange, const char *recipient, struct age_key **out, struct qosid_errbuf *err)
+{
+	const struct roster *roster = exchange->roster;
+	struct roster_entry entry;
+	int rc;
+
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = roster_operation_count(roster); i-- > 0;) {
+			bool exact, about_us;
+
+			roster_read_entry(roster, i, &entry);
+			exact = strcmp(entry.epoch.recipient, recipient) == 0;
+			about_us = strcmp(entry.office, exchange->office) == 0;
+			if (entry.epoch.number == 0 || (round == 0 ? !exact : exact || !about_us))
+				continue;
+			rc = try_entry(exchange, i, recipient, out, err);
+			if (rc != QOSID_ERR_REFUSED)
+				return rc;
+			qosid_error_clear(err);
+		}
+	}
+	return qosid_error(err, QOSID_ERR_REFUSED, "this office has not been given the key of this epoch");
+}
+
+int keyring_find(
+    struct exchange *exchange, int64_t state, int64_t epoch, const struct age_key **out, struct qosid_errbuf *err)
+{
+	struct keyring *keyring = exchange->keyring;
+	const char *recipient = roster_epoch_recipient(exchange->roster, state, epoch);
+	struct age_key *key = NULL, **keys;
+	int rc;
+
+	if (roster_operation_count(exchange->roster) == 0)
+		return qosid_error(err, QOSID_ERR_WAITING, "the roster has not arrived");
+	if (recipient == NULL)
+		return qosid_error(err, QOSID_ERR_NOTFOUND, "the roster names no epoch %lld", (long long)epoch);
+	for (size_t i = keyring->count; i-- > 0;) {
+		if (strcmp(age_key_recipient(keyring->keys[i]), recipient) == 0) {
+			*out = keyring->keys[i];
 			return 0;
 		}
 	}
-	described = find_epoch(exchange->roster, epoch);
-	if (described == NULL)
-		return qosid_error(err, QOSID_ERR_NOTFOUND, "the roster names no epoch %lld", (long long)epoch);
-	if ((rc = roster_log_read_epoch(exchange, epoch, &wrapped, err)) != 0)
-		goto out;
-	if ((rc = epoch_unwrap(&key, wrapped.data, wrapped.len, identity_age_key(exchange->identity),
-		 described->recipient, err)) != 0)
-		goto out;
-	entries = realloc(keyring->entries, (keyring->count + 1) * sizeof(*keyring->entries));
-	if (entries == NULL) {
-		rc = qosid_error(err, QOSID_ERR_NOMEM, "out of memory for the epoch keys");
-		goto out;
+	if ((rc = unwrap(exchange, recipient, &key, err)) != 0)
+		return rc;
+	keys = reallocarray(keyring->keys, keyring->count + 1, sizeof(struct age_key *));
+	if (keys == NULL) {
+		age_key_free(key);
+		return qosid_error(err, QOSID_ERR_NOMEM, "out of memory for the epoch keys");
 	}
-	keyring->entries = entries;
-	keyring->entries[keyring->count].epoch = epoch;
-	keyring->entries[keyring->count++].key = key;
-	*out = key;
-	key = NULL;
-out:
-	age_key_free(key);
-	qosid_buf_free(&wrapped);
-	return rc;
+	keyring->keys = keys;
+	*out = keyring->keys[keyring->count++] = key;
+	return 0;
 }

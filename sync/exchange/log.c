@@ -257,17 +257,60 @@ static int find_signer(const struct log *log, const struct log_rules *rules, con
 		return roster_expected_signer(rules->roster, log->office, payload->data, payload->len, signer, err);
 	}
 	*cause = "roster";
-	if (!claims->has_roster)
+	if (claims->roster_count == 0)
 		return qosid_error(err, QOSID_ERR_INVALID, "the trailer Qosid-Roster is missing");
-	if ((rc = roster_find_state(rules->roster, claims->roster, &state, err)) != 0)
+	if ((rc = roster_find_state(rules->roster, claims->roster, claims->roster_count, &state, err)) != 0)
 		return rc;
 	member = roster_find_member(rules->roster, state, log->office);
-	if (member == NULL)
+	if (member == NULL || member->roles == 0)
 		return qosid_error(err, QOSID_ERR_REFUSED,
 		    "%s is not a member in the roster state that the commit names", log->office);
 	if ((member->roles & ROLE_WRITER) == 0)
 		return qosid_error(err, QOSID_ERR_REFUSED, "%s has no right to publish", log->office);
 	memcpy(signer, member->signing_public, SIGNING_PUBLIC_BYTES);
+	return 0;
+}
+
+/* The roster state that the commit at point names, plus one; 0 when that commit is not here any more. */
+static int64_t find_state_at(struct repo *repo, const struct log_rules *rules, const struct log_point *point)
+{
+	struct qosid_buf raw = {0}, signature = {0}, payload = {0};
+	struct commit commit = {0};
+	int64_t state, found = point->state;
+
+	if (found == 0 && point->sequence > 0 &&
+	    repo_read(repo, &point->commit, GIT_OBJECT_COMMIT, LIMIT_COMMIT_BYTES, &raw, NULL) == 0 &&
+	    commit_parse(&commit, raw.data, raw.len, &signature, &payload, NULL) == 0 &&
+	    roster_find_state(rules->roster, commit.roster, commit.roster_count, &state, NULL) == 0)
+		found = state + 1;
+	commit_free(&commit);
+	qosid_buf_free(&raw);
+	qosid_buf_free(&signature);
+	qosid_buf_free(&payload);
+	return found;
+}
+
+/* An office that has known a state cannot have acted under an older one later, and publishes under the newest epoch
+ * that it knows. */
+static int check_state(struct repo *repo, const struct log_rules *rules, const struct log_point *point,
+    const struct commit *commit, int64_t *state, const char **cause, struct qosid_errbuf *err)
+{
+	int64_t before, now;
+	int rc;
+
+	if ((rc = roster_find_state(rules->roster, commit->roster, commit->roster_count, &now, err)) != 0)
+		return rc;
+	before = find_state_at(repo, rules, point);
+	*state = now + 1;
+	*cause = "roster";
+	if (before > 0 && !roster_state_covers(rules->roster, now, before - 1))
+		return qosid_error(err, QOSID_ERR_REFUSED,
+		    "it names an older roster state than the change set before it, which %s had known", commit->office);
+	*cause = "epoch";
+	if (commit->epoch != roster_epoch_count(rules->roster, now))
+		return qosid_error(err, QOSID_ERR_REFUSED,
+		    "it is published under epoch %lld where the roster state it names has epoch %lld",
+		    (long long)commit->epoch, (long long)roster_epoch_count(rules->roster, now));
 	return 0;
 }
 
@@ -303,6 +346,7 @@ int log_verify_next(struct repo *repo, const struct log *log, const struct log_r
 {
 	uint8_t signer[SIGNING_PUBLIC_BYTES], digest[DIGEST_BYTES], content[DIGEST_BYTES];
 	struct qosid_buf raw = {0}, signature = {0}, signed_bytes = {0};
+	int64_t state = 0;
 	int rc;
 
 	qosid_buf_reset(payload);
@@ -323,8 +367,11 @@ int log_verify_next(struct repo *repo, const struct log *log, const struct log_r
 		goto out;
 	if ((rc = check_place(log, rules, point, commit, cause, err)) != 0)
 		goto out;
+	if (log->kind != LOG_ROSTER && (rc = check_state(repo, rules, point, commit, &state, cause, err)) != 0)
+		goto out;
 	digest_compute(digest, raw.data, raw.len);
-	if (log->kind == LOG_ROSTER && point->sequence == 0 && memcmp(digest, rules->root, DIGEST_BYTES) != 0) {
+	if (log->kind == LOG_ROSTER && point->sequence == 0 && strcmp(log->office, rules->steward) == 0 &&
+	    memcmp(digest, rules->root, DIGEST_BYTES) != 0) {
 		*cause = "root";
 		rc = qosid_error(
 		    err, QOSID_ERR_REFUSED, "it is not the first roster commit that was pinned when joining");
@@ -340,6 +387,7 @@ int log_verify_next(struct repo *repo, const struct log *log, const struct log_r
 	git_oid_cpy(&point->commit, id);
 	memcpy(point->digest, digest, DIGEST_BYTES);
 	point->time = commit->time;
+	point->state = state;
 out:
 	if (rc != 0) {
 		commit_free(commit);
@@ -360,12 +408,12 @@ bool log_is_signed(struct repo *repo, const struct log *log, const struct log_ru
 	const char *cause;
 	bool is_signed;
 
-	/* The roster's signer is found by the operation only while there is no roster, and then nothing can diverge. */
 	is_signed = repo_read(repo, id, GIT_OBJECT_COMMIT, LIMIT_COMMIT_BYTES, &raw, NULL) == 0 &&
 		    commit_parse(&commit, raw.data, raw.len, &signature, &signed_bytes, NULL) == 0 &&
 		    strcmp(commit.space, rules->space) == 0 && strcmp(commit.office, log->office) == 0 &&
 		    (commit.file_digest[0] != '\0') == (log->kind == LOG_FILES) &&
-		    commit.has_roster == (log->kind != LOG_ROSTER) &&
+		    (commit.roster_count > 0) == (log->kind != LOG_ROSTER) &&
+		    (log->kind != LOG_ROSTER || read_payload(repo, log, &commit, &payload, NULL) == 0) &&
 		    find_signer(log, rules, &commit, &payload, signer, &cause, NULL) == 0 &&
 		    sshsig_verify((const char *)signature.data, signature.len, SSHSIG_NAMESPACE_GIT, signed_bytes.data,
 			signed_bytes.len, signer, NULL) == 0;
@@ -407,6 +455,7 @@ int log_append(struct repo *repo, const struct log *log, const char *space, cons
 	git_oid_cpy(&point->commit, &id);
 	digest_compute(point->digest, raw.data, raw.len);
 	point->time = commit->time;
+	point->state = 0;
 out:
 	qosid_buf_free(&tree);
 	qosid_buf_free(&raw);

@@ -61,6 +61,7 @@ struct log_point {
 	git_oid commit;
 	uint8_t digest[DIGEST_BYTES]; /* BLAKE2b-256 of the commit object */
 	int64_t time;                 /* Unix seconds */
+	int64_t state;                /* of the roster, that the commit names, plus one; 0: to be looked up */
 };
 
 /* The point up to which the replica has applied the log, and noting a new one (in the caller's transaction). */
@@ -93,12 +94,13 @@ struct log_rules {
 	const char *space;
 	const struct roster *roster;
 	const uint8_t *root; /* DIGEST_BYTES: the first roster commit, pinned */
+	const char *steward; /* whose log it is in */
 };
 
 /* Verify the commit id as the successor of point. Fills commit (ended by commit_free()) and puts its payload
  * (changes.age, part.age or operation.json) into payload, which it resets first; the wrapped epoch keys of a roster
  * commit are checked against the operation by roster_log.c. *cause is a stable word for the finding. QOSID_ERR_WAITING:
- * it names a roster state that is not here yet. */
+ * it names a roster state (or an operation) that is not here yet. */
 int log_verify_next(struct repo *repo, const struct log *log, const struct log_rules *rules, struct log_point *point,
     const git_oid *id, struct commit *commit, struct qosid_buf *payload, const char **cause, struct qosid_errbuf *err);
 

@@ -86,8 +86,10 @@ static int set_ref(struct repo *repo, const char *ref, const git_oid *id, struct
 static int read_point(
     const struct exchange *exchange, const struct log *log, struct log_point *out, struct qosid_errbuf *err)
 {
-	*out = exchange->roster_point;
-	return log->kind == LOG_ROSTER ? 0 : log_read_point(exchange->replica, log, out, err);
+	if (log->kind != LOG_ROSTER)
+		return log_read_point(exchange->replica, log, out, err);
+	roster_log_read_point(exchange, log->office, out);
+	return 0;
 }
 
 /* A remote that shows less of a log than it did at the last meeting. tip NULL: the log is gone. */
@@ -223,7 +225,7 @@ static int fetch_offer(struct meeting *meeting, const struct offer *offer, git_o
 static bool is_expected(const struct exchange *exchange, const struct log *log)
 {
 	if (log->kind == LOG_ROSTER)
-		return strcmp(log->office, exchange->steward) == 0;
+		return roster_log_is_expected(exchange, log->office);
 	return roster_find_member(exchange->roster, -1, log->office) != NULL;
 }
 
@@ -234,7 +236,7 @@ static int take_offer(struct meeting *meeting, const struct offer *offer, struct
 	git_oid tip;
 	int rc;
 
-	if (offer->log.kind != LOG_ROSTER && roster_state_count(meeting->exchange->roster) == 0) {
+	if (offer->log.kind != LOG_ROSTER && roster_operation_count(meeting->exchange->roster) == 0) {
 		meeting->exchange->report.waiting++;
 		return 0;
 	}
@@ -320,23 +322,51 @@ static int clear_withdrawn(struct meeting *meeting, struct qosid_errbuf *err)
 	return rc;
 }
 
+/* Take the offers of one kind. */
+static int take_kind(struct meeting *meeting, enum log_kind kind, size_t *done, struct qosid_errbuf *err)
+{
+	int rc;
+
+	for (size_t i = 0; i < meeting->offers.count; i++) {
+		if (meeting->offers.items[i].log.kind != kind)
+			continue;
+		if ((rc = take_offer(meeting, &meeting->offers.items[i], err)) != 0)
+			return rc;
+		exchange_report_progress(meeting->exchange, "fetch", ++*done, meeting->offers.count);
+	}
+	return 0;
+}
+
+/* Stewards' logs wait for each other's operations, and name new stewards: they are taken in turns, until that brings
+ * nothing more. What is said about the last turn is what counts. */
+static int take_rosters(struct meeting *meeting, size_t *done, struct qosid_errbuf *err)
+{
+	struct exchange_report *report = &meeting->exchange->report;
+	size_t findings = report->findings, stopped = report->stopped, waiting = report->waiting, before;
+	int rc;
+
+	do {
+		before = roster_operation_count(meeting->exchange->roster);
+		report->findings = findings;
+		report->stopped = stopped;
+		report->waiting = waiting;
+		meeting->strange_count = 0;
+		*done = 0;
+		if ((rc = take_kind(meeting, LOG_ROSTER, done, err)) != 0)
+			return rc;
+	} while (roster_operation_count(meeting->exchange->roster) > before);
+	return 0;
+}
+
 static int fetch_all(struct meeting *meeting, struct qosid_errbuf *err)
 {
-	static const enum log_kind order[] = {LOG_ROSTER, LOG_OFFICE, LOG_FILES};
 	size_t done = 0;
 	int rc;
 
-	if ((rc = check_withdrawn(meeting, err)) != 0 || (rc = clear_withdrawn(meeting, err)) != 0)
+	if ((rc = check_withdrawn(meeting, err)) != 0 || (rc = clear_withdrawn(meeting, err)) != 0 ||
+	    (rc = take_rosters(meeting, &done, err)) != 0 || (rc = take_kind(meeting, LOG_OFFICE, &done, err)) != 0 ||
+	    (rc = take_kind(meeting, LOG_FILES, &done, err)) != 0)
 		return rc;
-	for (size_t k = 0; k < sizeof(order) / sizeof(order[0]); k++) {
-		for (size_t i = 0; i < meeting->offers.count; i++) {
-			if (meeting->offers.items[i].log.kind != order[k])
-				continue;
-			if ((rc = take_offer(meeting, &meeting->offers.items[i], err)) != 0)
-				return rc;
-			exchange_report_progress(meeting->exchange, "fetch", ++done, meeting->offers.count);
-		}
-	}
 	return note_strangers(meeting, err);
 }
 

@@ -106,9 +106,10 @@ static int prove_part(struct proof *proof, const struct commit *commit, const st
 }
 
 static int prove_payload(struct proof *proof, const struct log *log, const struct commit *commit,
-    const struct qosid_buf *payload, const char **cause, struct qosid_errbuf *fault)
+    const struct qosid_buf *payload, int64_t state, const char **cause, struct qosid_errbuf *fault)
 {
 	struct exchange *exchange = proof->exchange;
+	struct exchange_access access;
 	struct changeset_header header = {exchange->space, log->office, commit->sequence};
 	struct changeset_opening opening = {0};
 	const struct age_key *key;
@@ -117,8 +118,11 @@ static int prove_payload(struct proof *proof, const struct log *log, const struc
 	if (!proof->decrypt)
 		return 0;
 	*cause = "epoch";
-	if ((rc = keyring_find(exchange, commit->epoch, &key, fault)) != 0)
+	if ((rc = exchange_find_access(exchange, log, commit, state, &access, fault)) != 0)
 		return rc;
+	key = access.key;
+	if (key == NULL || access.revoked) /* not for this office, or set aside: then there is nothing to compare */
+		return 0;
 	*cause = "payload";
 	opening.key = key;
 	rc = log->kind == LOG_FILES
@@ -152,7 +156,7 @@ static int prove_log(struct proof *proof, const struct log *log, const git_oid *
     struct qosid_errbuf *err)
 {
 	struct exchange *exchange = proof->exchange;
-	struct log_rules rules = {exchange->space, exchange->roster, exchange->root};
+	struct log_rules rules = {exchange->space, exchange->roster, exchange->root, exchange->steward};
 	struct qosid_errbuf fault = {0};
 	struct qosid_buf payload = {0};
 	struct log_point point = {0};
@@ -171,7 +175,7 @@ static int prove_log(struct proof *proof, const struct log *log, const git_oid *
 		rc = log_verify_next(
 		    exchange->repo, log, &rules, &point, &chain.ids[i], &commit, &payload, &cause, &fault);
 		if (rc == 0)
-			rc = prove_payload(proof, log, &commit, &payload, &cause, &fault);
+			rc = prove_payload(proof, log, &commit, &payload, point.state - 1, &cause, &fault);
 		commit_free(&commit);
 		if (rc != 0)
 			break;
@@ -219,13 +223,18 @@ int exchange_prove(
 	int rc;
 
 	fresh.roster = NULL;
-	fresh.roster_point = (struct log_point){0};
+	fresh.logs = NULL;
 	if ((rc = roster_create(&fresh.roster, err)) != 0)
 		return rc;
+	if ((rc = roster_logs_create(&fresh.logs, err)) != 0) {
+		roster_free(fresh.roster);
+		return rc;
+	}
 	log_init(&roster_log, LOG_ROSTER, exchange->steward);
 	if ((rc = exchange_load(&fresh, &fault)) != 0)
-		rc = tell(&proof, &roster_log, fresh.roster_point.sequence + 1, NULL, "roster", &fault, err);
-	proof.sets = (size_t)fresh.roster_point.sequence;
+		rc = tell(&proof, &roster_log, (int64_t)roster_operation_count(fresh.roster) + 1, NULL, "roster",
+		    &fault, err);
+	proof.sets = roster_operation_count(fresh.roster);
 	me = roster_find_member(fresh.roster, -1, exchange->office);
 	proof.decrypt = decrypt && me != NULL && roster_is_entitled(me->roles);
 	for (size_t i = 0; rc == 0 && i < roster_member_count(fresh.roster, -1); i++) {
@@ -237,5 +246,6 @@ int exchange_prove(
 	*sets = proof.sets;
 	replica_record_free(&proof.record);
 	roster_free(fresh.roster);
+	roster_logs_free(fresh.logs);
 	return rc;
 }

@@ -24,7 +24,8 @@ struct round {
 	struct log_point office_point, files_point;
 	int64_t epoch;
 	const char *recipient;
-	uint8_t roster[DIGEST_BYTES];
+	uint8_t roster[LIMIT_ROSTER_HEADS][DIGEST_BYTES]; /* the heads of the newest state */
+	size_t roster_count;
 	size_t bytes;
 	size_t sets, revisions;
 };
@@ -109,8 +110,8 @@ static void fill_commit(const struct round *round, struct commit *commit, char *
 	commit->subject = subject;
 	commit->time = (int64_t)time(NULL);
 	commit->epoch = round->epoch;
-	commit->has_roster = true;
-	memcpy(commit->roster, round->roster, DIGEST_BYTES);
+	commit->roster_count = round->roster_count;
+	memcpy(commit->roster, round->roster, sizeof(commit->roster));
 }
 
 /* One large attachment: as many commits of the files log as it has parts. */
@@ -237,8 +238,20 @@ static int check_right(struct exchange *exchange, bool *may, struct qosid_errbuf
 	struct replica_info info;
 	int rc;
 
+	exchange_choose_identity(exchange);
 	*may = me != NULL && (me->roles & ROLE_WRITER) != 0;
-	if (*may || me == NULL) /* a joiner's edits wait until it has been admitted */
+	if (me == NULL) /* a joiner's edits wait until it has been admitted */
+		return 0;
+	if (*may &&
+	    memcmp(me->signing_public, identity_signing_public(exchange->identity), SIGNING_PUBLIC_BYTES) != 0) {
+		*may = false;
+		(void)qosid_error(err, QOSID_ERR_REFUSED,
+		    "the roster names other keys of %s than this machine has, so nothing can be published from it",
+		    exchange->office);
+		qosid_error_hint(err, "if this office did not ask for new keys, tell the stewards at once");
+		return QOSID_ERR_REFUSED;
+	}
+	if (*may)
 		return 0;
 	if ((rc = replica_read_info(exchange->replica, &info, err)) != 0)
 		return rc;
@@ -253,22 +266,18 @@ static int check_right(struct exchange *exchange, bool *may, struct qosid_errbuf
 int exchange_publish(struct exchange *exchange, struct qosid_errbuf *err)
 {
 	struct round round = {.exchange = exchange};
-	const struct roster_epoch *epoch;
 	bool may = false, done = false;
-	size_t epochs;
 	int rc;
 
 	if ((rc = check_right(exchange, &may, err)) != 0 || !may)
 		return rc;
-	epochs = roster_epoch_count(exchange->roster, -1);
-	epoch = epochs > 0 ? roster_epoch_at(exchange->roster, -1, epochs - 1) : NULL;
-	if (epoch == NULL)
+	round.epoch = roster_epoch_count(exchange->roster, -1);
+	round.recipient = roster_epoch_recipient(exchange->roster, -1, round.epoch);
+	if (round.recipient == NULL)
 		return qosid_error(err, QOSID_ERR_WAITING, "the roster names no epoch yet");
-	round.epoch = epoch->number;
-	round.recipient = epoch->recipient;
 	log_init(&round.office, LOG_OFFICE, exchange->office);
 	log_init(&round.files, LOG_FILES, exchange->office);
-	if ((rc = roster_state_digest(exchange->roster, -1, round.roster, err)) != 0 ||
+	if ((rc = roster_list_heads(exchange->roster, -1, round.roster, &round.roster_count, err)) != 0 ||
 	    (rc = recover_log(exchange, &round.files, &round.files_point, err)) != 0 ||
 	    (rc = recover_log(exchange, &round.office, &round.office_point, err)) != 0 ||
 	    (rc = replica_visit_findings(exchange->replica, refuse_fork, &round, err)) != 0)

@@ -160,3 +160,93 @@ int request_parse(struct roster_member *out, const char *space, const char *text
 		*out = member;
 	return rc;
 }
+
+/* ---- new keys ---- */
+
+static int sign_text(struct qosid_buf *out, const char *space, const char *office, const struct identity *identity,
+    const struct identity *signer, struct qosid_errbuf *err)
+{
+	struct qosid_buf text = {0}, signature = {0};
+	int rc = roll_format_text(
+	    &text, space, office, identity_signing_public(identity), identity_recipient(identity), err);
+
+	if (rc == 0)
+		rc = sshsig_sign(&signature, signer, SSHSIG_NAMESPACE_FILE, text.data, text.len, err);
+	if (rc == 0)
+		rc = json_string_encode(out, (const char *)signature.data, signature.len, err);
+	qosid_buf_free(&text);
+	qosid_buf_free(&signature);
+	return rc;
+}
+
+int roll_format(struct qosid_buf *out, const char *space, const char *office, const struct identity *identity,
+    const struct identity *old, struct qosid_errbuf *err)
+{
+	size_t start = out->len;
+	int rc = space_id_check(space, err);
+
+	if (rc == 0)
+		rc = slug_check(office, err);
+	if (rc == 0)
+		rc = qosid_buf_append_format(out, err,
+		    "{\"qosid\":\"roll\",\"format\":%d,\"space\":\"%s\",\"office\":\"%s\",\"signing\":\"%s\","
+		    "\"encryption\":\"%s\",\"signature\":",
+		    ROSTER_FORMAT, space, office, identity_ssh_public(identity), identity_recipient(identity));
+	if (rc == 0)
+		rc = sign_text(out, space, office, identity, identity, err);
+	if (rc == 0)
+		rc = qosid_buf_append_text(out, ",\"proof\":", err);
+	if (rc == 0)
+		rc = sign_text(out, space, office, identity, old, err);
+	if (rc == 0)
+		rc = qosid_buf_append_text(out, "}\n", err);
+	if (rc != 0)
+		qosid_buf_cut(out, start);
+	return rc;
+}
+
+static int verify_roll(
+    const struct roster_member *member, const char *space, const char *signature, struct qosid_errbuf *err)
+{
+	struct qosid_buf text = {0};
+	int rc = roll_format_text(&text, space, member->office, member->signing_public, member->recipient, err);
+
+	if (rc == 0)
+		rc = sshsig_verify(signature, strlen(signature), SSHSIG_NAMESPACE_FILE, text.data, text.len,
+		    member->signing_public, err);
+	qosid_buf_free(&text);
+	return rc;
+}
+
+int roll_parse(struct roster_member *out, struct qosid_buf *proof, const char *space, const char *text, size_t len,
+    struct qosid_errbuf *err)
+{
+	static const char *const names[] = {
+	    "qosid", "format", "space", "office", "signing", "encryption", "signature", "proof"};
+	char asked[SPACE_ID_HEX + 1], signature[ROSTER_PROOF_BYTES], by_old[ROSTER_PROOF_BYTES];
+	struct roster_member member = {0};
+	struct json_slice values[8] = {0};
+	int rc = read_document(values, names, 8, "roll", text, len, err);
+
+	if (rc == 0)
+		rc = fields_space(values[2], asked, err);
+	if (rc == 0 && strcmp(asked, space) != 0)
+		rc = qosid_error(err, QOSID_ERR_REFUSED, "the new keys are for another space, %s", asked);
+	if (rc == 0)
+		rc = fields_slug(values[3], "office", member.office, err);
+	if (rc == 0)
+		rc = fields_signing_key(values[4], member.signing_public, err);
+	if (rc == 0)
+		rc = fields_recipient(values[5], member.recipient, err);
+	if (rc == 0)
+		rc = fields_armor(values[6], "signature", signature, sizeof(signature), err);
+	if (rc == 0)
+		rc = fields_armor(values[7], "proof", by_old, sizeof(by_old), err);
+	if (rc == 0)
+		rc = verify_roll(&member, space, signature, err);
+	if (rc == 0)
+		rc = qosid_buf_append_text(proof, by_old, err);
+	if (rc == 0)
+		*out = member;
+	return rc;
+}

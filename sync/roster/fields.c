@@ -28,7 +28,8 @@ int fields_read(struct json_slice object, const char *what, const char *const *n
 	return 0;
 }
 
-int fields_text(struct json_slice value, const char *name, char *out, size_t size, struct qosid_errbuf *err)
+static int read_text(
+    struct json_slice value, const char *name, bool lines, char *out, size_t size, struct qosid_errbuf *err)
 {
 	struct qosid_buf text = {0};
 	int rc;
@@ -43,7 +44,7 @@ int fields_text(struct json_slice value, const char *name, char *out, size_t siz
 		goto out;
 	}
 	for (size_t i = 0; i < text.len; i++) {
-		if (text.data[i] < 0x20 || text.data[i] == 0x7f) {
+		if ((text.data[i] < 0x20 && !(lines && text.data[i] == '\n')) || text.data[i] == 0x7f) {
 			rc = qosid_error(err, QOSID_ERR_INVALID, "\"%s\" has a control character", name);
 			goto out;
 		}
@@ -54,6 +55,26 @@ int fields_text(struct json_slice value, const char *name, char *out, size_t siz
 out:
 	qosid_buf_free(&text);
 	return rc;
+}
+
+int fields_text(struct json_slice value, const char *name, char *out, size_t size, struct qosid_errbuf *err)
+{
+	return read_text(value, name, false, out, size, err);
+}
+
+int fields_armor(struct json_slice value, const char *name, char *out, size_t size, struct qosid_errbuf *err)
+{
+	return read_text(value, name, true, out, size, err);
+}
+
+int fields_count(struct json_slice value, const char *name, int64_t *out, struct qosid_errbuf *err)
+{
+	unsigned long long number;
+
+	if (json_slice_kind(value) != JSON_NUMBER || json_parse_unsigned(value, NUMBER_MAX, &number, NULL) != 0)
+		return qosid_error(err, QOSID_ERR_INVALID, "\"%s\" is not a whole number", name);
+	*out = (int64_t)number;
+	return 0;
 }
 
 int fields_number(struct json_slice value, const char *name, int64_t *out, struct qosid_errbuf *err)

@@ -1,6 +1,6 @@
 /*
  * Roster operations as bytes: making them and taking them apart. They are canonical JSON (json_canonicalize()), so one
- * operation has one form and one digest.
+ * operation has one form and one digest. One table says which members each kind has, for both ways.
  */
 #include "sync/roster/operation.h"
 
@@ -10,6 +10,24 @@
 
 #include "crypto/sshsig.h"
 #include "sync/replica/timestamp.h"
+
+static const char *const kind_names[] = {
+    [ROSTER_CREATE] = "create",
+    [ROSTER_ADD] = "add",
+    [ROSTER_SET_ROLES] = "set-roles",
+    [ROSTER_REMOVE] = "remove",
+    [ROSTER_ROTATE] = "rotate",
+    [ROSTER_ROLL_KEY] = "roll-key",
+    [ROSTER_THRESHOLD] = "threshold",
+    [ROSTER_ENDORSE] = "endorse",
+    [ROSTER_REVOKE] = "revoke",
+};
+#define KIND_COUNT (sizeof(kind_names) / sizeof(kind_names[0]))
+
+const char *operation_kind_name(enum roster_kind kind)
+{
+	return kind_names[kind];
+}
 
 int roster_format_member(struct qosid_buf *out, const struct roster_member *member, struct qosid_errbuf *err)
 {
@@ -26,113 +44,19 @@ int roster_format_member(struct qosid_buf *out, const struct roster_member *memb
 	return rc;
 }
 
-int roster_format_epochs(
-    struct qosid_buf *out, const struct roster_epoch *epochs, size_t count, struct qosid_errbuf *err)
+int roll_format_text(struct qosid_buf *out, const char *space, const char *office,
+    const uint8_t signing_public[SIGNING_PUBLIC_BYTES], const char *recipient, struct qosid_errbuf *err)
 {
-	char digest[DIGEST_TEXT_SIZE];
-	int rc = qosid_buf_append_byte(out, '[', err);
+	char signing[SSH_PUBLIC_SIZE];
 
-	for (size_t i = 0; i < count && rc == 0; i++) {
-		digest_format(digest, epochs[i].file_digest);
-		rc =
-		    qosid_buf_append_format(out, err, "%s{\"file\":\"%s\",\"number\":%" PRId64 ",\"recipient\":\"%s\"}",
-			i == 0 ? "" : ",", digest, epochs[i].number, epochs[i].recipient);
-	}
-	return rc != 0 ? rc : qosid_buf_append_byte(out, ']', err);
+	sshkey_format_public(signing, signing_public);
+	return qosid_buf_append_format(out, err,
+	    "{\"encryption\":\"%s\",\"format\":%d,\"office\":\"%s\",\"qosid\":\"roll\",\"signing\":\"%s\",\"space\":"
+	    "\"%s\"}",
+	    recipient, ROSTER_FORMAT, office, signing, space);
 }
 
-/* ---- making ---- */
-
-static int check_member(const struct roster_member *member, struct qosid_errbuf *err)
-{
-	int rc = slug_check(member->office, err);
-
-	return rc != 0 ? rc : age_recipient_check(member->recipient, err);
-}
-
-/* Append the operation, and read it back: nothing leaves here that another office would refuse as malformed. On failure
- * out is as it was. */
-static int format_operation(struct qosid_buf *out, const struct operation *operation, struct qosid_errbuf *err)
-{
-	char time[TIMESTAMP_SIZE], seen[DIGEST_TEXT_SIZE];
-	struct operation again = {0};
-	size_t start = out->len;
-	bool adds = operation->kind == OPERATION_ADD;
-	int rc = timestamp_format(time, operation->time, err);
-
-	if (rc == 0)
-		rc = qosid_buf_append_text(out, "{\"epochs\":", err);
-	if (rc == 0)
-		rc = roster_format_epochs(out, operation->epochs, operation->epoch_count, err);
-	if (rc == 0)
-		rc = qosid_buf_append_format(out, err, ",\"format\":%d,\"member\":", ROSTER_FORMAT);
-	if (rc == 0)
-		rc = roster_format_member(out, &operation->member, err);
-	if (rc == 0)
-		rc = qosid_buf_append_format(out, err, ",\"operation\":\"%s\"", adds ? "add" : "create");
-	if (rc == 0 && adds) {
-		digest_format(seen, operation->seen);
-		rc = qosid_buf_append_format(out, err, ",\"seen\":\"%s\"", seen);
-	}
-	if (rc == 0)
-		rc = qosid_buf_append_format(out, err,
-		    ",\"sequence\":%" PRId64 ",\"space\":\"%s\",\"steward\":\"%s\",\"time\":\"%s\"}",
-		    operation->sequence, operation->space, operation->steward, time);
-	if (rc == 0)
-		rc = operation_parse(&again, out->data + start, out->len - start, err);
-	operation_free(&again);
-	if (rc != 0)
-		qosid_buf_cut(out, start);
-	return rc;
-}
-
-int roster_format_create(struct qosid_buf *out, const char *space, const struct roster_member *steward,
-    const struct roster_epoch *epoch, int64_t time, struct qosid_errbuf *err)
-{
-	struct operation operation = {
-	    .kind = OPERATION_CREATE, .sequence = 1, .time = time, .member = *steward, .epoch_count = 1};
-	struct roster_epoch first = *epoch;
-	int rc = space_id_check(space, err);
-
-	if (rc == 0)
-		rc = check_member(steward, err);
-	if (rc != 0)
-		return rc;
-	memcpy(operation.space, space, sizeof(operation.space));
-	memcpy(operation.steward, steward->office, sizeof(operation.steward));
-	operation.epochs = &first;
-	return format_operation(out, &operation, err);
-}
-
-int roster_format_add(struct qosid_buf *out, const struct roster *roster, const char *steward, int64_t sequence,
-    const struct roster_member *member, const struct roster_epoch *epochs, size_t epoch_count, int64_t time,
-    struct qosid_errbuf *err)
-{
-	struct operation operation = {
-	    .kind = OPERATION_ADD, .sequence = sequence, .time = time, .member = *member, .epoch_count = epoch_count};
-	struct roster_epoch *copy;
-	int rc = roster_state_digest(roster, -1, operation.seen, err);
-
-	if (rc == 0)
-		rc = slug_check(steward, err);
-	if (rc == 0)
-		rc = check_member(member, err);
-	if (rc != 0)
-		return rc;
-	copy = calloc(epoch_count + 1, sizeof(*copy));
-	if (copy == NULL)
-		return qosid_error(err, QOSID_ERR_NOMEM, "no memory for %zu epochs", epoch_count);
-	if (epoch_count > 0)
-		memcpy(copy, epochs, epoch_count * sizeof(*copy));
-	operation.epochs = copy;
-	memcpy(operation.space, roster_space(roster), sizeof(operation.space));
-	memcpy(operation.steward, steward, strlen(steward) + 1);
-	rc = format_operation(out, &operation, err);
-	free(copy);
-	return rc;
-}
-
-/* ---- taking apart ---- */
+/* ---- each member, read and written ---- */
 
 static int parse_roles(unsigned *out, struct json_slice value, struct qosid_errbuf *err)
 {
@@ -167,47 +91,276 @@ static int parse_member(struct roster_member *out, struct json_slice value, stru
 	return rc;
 }
 
-static int parse_epoch(struct roster_epoch *out, int64_t number, struct json_slice value, struct qosid_errbuf *err)
+/* [] or the one epoch whose key the commit carries. */
+static int parse_epochs(struct roster_epoch *out, struct json_slice value, struct qosid_errbuf *err)
 {
 	static const char *const names[] = {"file", "number", "recipient"};
-	struct json_slice values[3] = {0};
-	int rc = fields_read(value, "the epoch", names, values, 3, err);
+	struct json_slice name, item, values[3] = {0};
+	size_t position = 0;
+	int rc;
 
+	if (json_slice_kind(value) != JSON_ARRAY)
+		return qosid_error(err, QOSID_ERR_INVALID, "\"epochs\" is not an array");
+	if (!json_next(value, &position, &name, &item))
+		return 0;
+	rc = fields_read(item, "the epoch", names, values, 3, err);
 	if (rc == 0)
 		rc = fields_digest(values[0], "file", out->file_digest, err);
 	if (rc == 0)
 		rc = fields_number(values[1], "number", &out->number, err);
 	if (rc == 0)
 		rc = fields_recipient(values[2], out->recipient, err);
-	if (rc == 0 && out->number != number)
-		rc = qosid_error(err, QOSID_ERR_INVALID, "epoch number %" PRId64 " stands where %" PRId64 " must be",
-		    out->number, number);
+	if (rc == 0 && json_next(value, &position, &name, &item))
+		rc = qosid_error(err, QOSID_ERR_INVALID, "\"epochs\" has more than one");
 	return rc;
 }
 
-static int parse_epochs(struct operation *out, struct json_slice value, struct qosid_errbuf *err)
+static int parse_seen(struct operation *out, struct json_slice value, struct qosid_errbuf *err)
 {
 	struct json_slice name, item;
-	size_t position = 0, count = 0;
+	size_t position = 0;
+	int rc = 0;
 
 	if (json_slice_kind(value) != JSON_ARRAY)
-		return qosid_error(err, QOSID_ERR_INVALID, "\"epochs\" is not an array");
-	while (json_next(value, &position, &name, &item))
-		count++;
-	if (count == 0)
-		return qosid_error(err, QOSID_ERR_INVALID, "\"epochs\" is empty");
-	out->epochs = calloc(count, sizeof(*out->epochs));
-	if (out->epochs == NULL)
-		return qosid_error(err, QOSID_ERR_NOMEM, "no memory for %zu epochs", count);
-	position = 0;
-	while (json_next(value, &position, &name, &item)) {
-		int rc = parse_epoch(&out->epochs[out->epoch_count], (int64_t)out->epoch_count + 1, item, err);
-		if (rc != 0)
-			return rc;
-		out->epoch_count++;
+		return qosid_error(err, QOSID_ERR_INVALID, "\"seen\" is not an array");
+	while (rc == 0 && json_next(value, &position, &name, &item)) {
+		if (out->seen_count == LIMIT_ROSTER_HEADS)
+			return qosid_error(
+			    err, QOSID_ERR_LIMIT, "\"seen\" names more than %u operations", LIMIT_ROSTER_HEADS);
+		rc = fields_digest(item, "seen", out->seen[out->seen_count], err);
+		if (rc == 0 && out->seen_count > 0 &&
+		    memcmp(out->seen[out->seen_count - 1], out->seen[out->seen_count], DIGEST_BYTES) >= 0)
+			rc = qosid_error(err, QOSID_ERR_INVALID, "\"seen\" is not sorted");
+		out->seen_count++;
 	}
-	return 0;
+	if (rc == 0 && out->seen_count == 0)
+		rc = qosid_error(err, QOSID_ERR_INVALID, "\"seen\" is empty");
+	return rc;
 }
+
+static int parse_time(int64_t *out, struct json_slice value, struct qosid_errbuf *err)
+{
+	char time[TIMESTAMP_SIZE];
+	int rc = fields_text(value, "time", time, sizeof(time), err);
+
+	return rc != 0 ? rc : timestamp_parse(out, time, strlen(time), err);
+}
+
+enum field {
+	FIELD_ENCRYPTION,
+	FIELD_ENDORSES,
+	FIELD_EPOCHS,
+	FIELD_FORMAT,
+	FIELD_MEMBER,
+	FIELD_OFFICE,
+	FIELD_OPERATION,
+	FIELD_PROOF,
+	FIELD_ROLES,
+	FIELD_SEEN,
+	FIELD_SEQUENCE,
+	FIELD_SIGNING,
+	FIELD_SINCE,
+	FIELD_SPACE,
+	FIELD_STEWARD,
+	FIELD_THRESHOLD,
+	FIELD_TIME,
+	FIELD_UNTIL,
+	FIELD_COUNT
+};
+
+#define IN(kind) (1u << (kind))
+#define IN_ALL ((1u << KIND_COUNT) - 1)
+
+/* In the order of canonical JSON. */
+static const struct {
+	const char *name;
+	unsigned kinds;
+} fields[FIELD_COUNT] = {
+    [FIELD_ENCRYPTION] = {"encryption", IN(ROSTER_ROLL_KEY)},
+    [FIELD_ENDORSES] = {"endorses", IN(ROSTER_ENDORSE)},
+    [FIELD_EPOCHS] = {"epochs", IN(ROSTER_CREATE) | IN(ROSTER_ADD) | IN(ROSTER_SET_ROLES) | IN(ROSTER_REMOVE) |
+				    IN(ROSTER_ROTATE) | IN(ROSTER_ROLL_KEY)},
+    [FIELD_FORMAT] = {"format", IN_ALL},
+    [FIELD_MEMBER] = {"member", IN(ROSTER_CREATE) | IN(ROSTER_ADD)},
+    [FIELD_OFFICE] = {"office", IN(ROSTER_SET_ROLES) | IN(ROSTER_REMOVE) | IN(ROSTER_ROLL_KEY) | IN(ROSTER_REVOKE)},
+    [FIELD_OPERATION] = {"operation", IN_ALL},
+    [FIELD_PROOF] = {"proof", IN(ROSTER_ROLL_KEY)},
+    [FIELD_ROLES] = {"roles", IN(ROSTER_SET_ROLES)},
+    [FIELD_SEEN] = {"seen", IN_ALL & ~IN(ROSTER_CREATE)},
+    [FIELD_SEQUENCE] = {"sequence", IN_ALL},
+    [FIELD_SIGNING] = {"signing", IN(ROSTER_ROLL_KEY)},
+    [FIELD_SINCE] = {"since", IN(ROSTER_REVOKE)},
+    [FIELD_SPACE] = {"space", IN_ALL},
+    [FIELD_STEWARD] = {"steward", IN_ALL},
+    [FIELD_THRESHOLD] = {"threshold", IN(ROSTER_THRESHOLD)},
+    [FIELD_TIME] = {"time", IN_ALL},
+    [FIELD_UNTIL] = {"until", IN(ROSTER_REMOVE)},
+};
+
+static int parse_field(struct operation *out, enum field field, struct json_slice value, struct qosid_errbuf *err)
+{
+	switch (field) {
+	case FIELD_ENCRYPTION:
+		return fields_recipient(value, out->member.recipient, err);
+	case FIELD_ENDORSES:
+		return fields_digest(value, "endorses", out->endorses, err);
+	case FIELD_EPOCHS:
+		return parse_epochs(&out->epoch, value, err);
+	case FIELD_MEMBER:
+		return parse_member(&out->member, value, err);
+	case FIELD_OFFICE:
+		return fields_slug(value, "office", out->member.office, err);
+	case FIELD_PROOF:
+		return fields_armor(value, "proof", out->proof, sizeof(out->proof), err);
+	case FIELD_ROLES:
+		return parse_roles(&out->member.roles, value, err);
+	case FIELD_SEEN:
+		return parse_seen(out, value, err);
+	case FIELD_SEQUENCE:
+		return fields_number(value, "sequence", &out->sequence, err);
+	case FIELD_SIGNING:
+		return fields_signing_key(value, out->member.signing_public, err);
+	case FIELD_SINCE:
+		return fields_number(value, "since", &out->since, err);
+	case FIELD_SPACE:
+		return fields_space(value, out->space, err);
+	case FIELD_STEWARD:
+		return fields_slug(value, "steward", out->steward, err);
+	case FIELD_THRESHOLD:
+		return fields_number(value, "threshold", &out->threshold, err);
+	case FIELD_TIME:
+		return parse_time(&out->time, value, err);
+	case FIELD_UNTIL:
+		return fields_count(value, "until", &out->until, err);
+	default: /* format and operation have been read */
+		return 0;
+	}
+}
+
+/* ---- making ---- */
+
+static int append_quoted(struct qosid_buf *out, const char *text, struct qosid_errbuf *err)
+{
+	return qosid_buf_append_format(out, err, "\"%s\"", text);
+}
+
+static int append_number(struct qosid_buf *out, int64_t number, struct qosid_errbuf *err)
+{
+	return qosid_buf_append_format(out, err, "%" PRId64, number);
+}
+
+static int append_digest(struct qosid_buf *out, const uint8_t digest[DIGEST_BYTES], struct qosid_errbuf *err)
+{
+	char text[DIGEST_TEXT_SIZE];
+
+	digest_format(text, digest);
+	return append_quoted(out, text, err);
+}
+
+static int append_epochs(struct qosid_buf *out, const struct roster_epoch *epoch, struct qosid_errbuf *err)
+{
+	char digest[DIGEST_TEXT_SIZE];
+
+	if (epoch->number == 0)
+		return qosid_buf_append_text(out, "[]", err);
+	digest_format(digest, epoch->file_digest);
+	return qosid_buf_append_format(out, err, "[{\"file\":\"%s\",\"number\":%" PRId64 ",\"recipient\":\"%s\"}]",
+	    digest, epoch->number, epoch->recipient);
+}
+
+static int append_seen(struct qosid_buf *out, const struct operation *operation, struct qosid_errbuf *err)
+{
+	int rc = qosid_buf_append_byte(out, '[', err);
+
+	for (size_t i = 0; i < operation->seen_count && rc == 0; i++) {
+		if (i > 0)
+			rc = qosid_buf_append_byte(out, ',', err);
+		if (rc == 0)
+			rc = append_digest(out, operation->seen[i], err);
+	}
+	return rc != 0 ? rc : qosid_buf_append_byte(out, ']', err);
+}
+
+static int append_roles(struct qosid_buf *out, unsigned roles, struct qosid_errbuf *err)
+{
+	int rc = qosid_buf_append_byte(out, '"', err);
+
+	if (rc == 0)
+		rc = roster_format_roles(roles, out, err);
+	return rc != 0 ? rc : qosid_buf_append_byte(out, '"', err);
+}
+
+static int append_field(
+    struct qosid_buf *out, const struct operation *operation, enum field field, struct qosid_errbuf *err)
+{
+	char time[TIMESTAMP_SIZE], key[SSH_PUBLIC_SIZE];
+	int rc;
+
+	switch (field) {
+	case FIELD_ENCRYPTION:
+		return append_quoted(out, operation->member.recipient, err);
+	case FIELD_ENDORSES:
+		return append_digest(out, operation->endorses, err);
+	case FIELD_EPOCHS:
+		return append_epochs(out, &operation->epoch, err);
+	case FIELD_FORMAT:
+		return append_number(out, ROSTER_FORMAT, err);
+	case FIELD_MEMBER:
+		return roster_format_member(out, &operation->member, err);
+	case FIELD_OFFICE:
+		return append_quoted(out, operation->member.office, err);
+	case FIELD_OPERATION:
+		return append_quoted(out, kind_names[operation->kind], err);
+	case FIELD_PROOF:
+		return json_string_encode(out, operation->proof, strlen(operation->proof), err);
+	case FIELD_ROLES:
+		return append_roles(out, operation->member.roles, err);
+	case FIELD_SEEN:
+		return append_seen(out, operation, err);
+	case FIELD_SEQUENCE:
+		return append_number(out, operation->sequence, err);
+	case FIELD_SIGNING:
+		sshkey_format_public(key, operation->member.signing_public);
+		return append_quoted(out, key, err);
+	case FIELD_SINCE:
+		return append_number(out, operation->since, err);
+	case FIELD_SPACE:
+		return append_quoted(out, operation->space, err);
+	case FIELD_STEWARD:
+		return append_quoted(out, operation->steward, err);
+	case FIELD_THRESHOLD:
+		return append_number(out, operation->threshold, err);
+	case FIELD_TIME:
+		rc = timestamp_format(time, operation->time, err);
+		return rc != 0 ? rc : append_quoted(out, time, err);
+	default:
+		return append_number(out, operation->until, err);
+	}
+}
+
+int operation_format(struct qosid_buf *out, const struct operation *operation, struct qosid_errbuf *err)
+{
+	struct operation again;
+	size_t start = out->len;
+	int rc = 0;
+
+	for (int i = 0; i < FIELD_COUNT && rc == 0; i++) {
+		if ((fields[i].kinds & IN(operation->kind)) == 0)
+			continue;
+		rc = qosid_buf_append_format(out, err, "%c\"%s\":", out->len == start ? '{' : ',', fields[i].name);
+		if (rc == 0)
+			rc = append_field(out, operation, (enum field)i, err);
+	}
+	if (rc == 0)
+		rc = qosid_buf_append_byte(out, '}', err);
+	if (rc == 0)
+		rc = operation_parse(&again, out->data + start, out->len - start, err);
+	if (rc != 0)
+		qosid_buf_cut(out, start);
+	return rc;
+}
+
+/* ---- taking apart ---- */
 
 /* The kind decides which members there must be, so it is looked at first. */
 static int parse_kind(struct operation *out, struct json_slice object, struct qosid_errbuf *err)
@@ -223,44 +376,34 @@ static int parse_kind(struct operation *out, struct json_slice object, struct qo
 		qosid_error_hint(err, "Upgrade Qosid: the steward uses a newer one.");
 		return QOSID_ERR_INVALID;
 	}
-	if (json_find(object, "operation", &kind) && json_string_equal(kind, "create"))
-		out->kind = OPERATION_CREATE;
-	else if (json_find(object, "operation", &kind) && json_string_equal(kind, "add"))
-		out->kind = OPERATION_ADD;
-	else
-		return qosid_error(err, QOSID_ERR_INVALID, "the roster operation is neither \"create\" nor \"add\"");
-	return 0;
+	if (json_find(object, "operation", &kind) && json_slice_kind(kind) == JSON_STRING) {
+		for (size_t i = 0; i < KIND_COUNT; i++) {
+			if (json_string_equal(kind, kind_names[i])) {
+				out->kind = (enum roster_kind)i;
+				return 0;
+			}
+		}
+	}
+	return qosid_error(err, QOSID_ERR_INVALID, "the roster operation is of no known kind");
 }
 
-static int parse_members(struct operation *out, struct json_slice object, struct qosid_errbuf *err)
+static int parse_fields(struct operation *out, struct json_slice object, struct qosid_errbuf *err)
 {
-	static const char *const create_names[] = {
-	    "epochs", "format", "member", "operation", "sequence", "space", "steward", "time"};
-	static const char *const add_names[] = {
-	    "epochs", "format", "member", "operation", "seen", "sequence", "space", "steward", "time"};
-	bool adds = out->kind == OPERATION_ADD;
-	struct json_slice values[9] = {0};
-	struct json_slice *rest = adds ? values + 5 : values + 4;
-	char time[TIMESTAMP_SIZE];
-	int rc =
-	    fields_read(object, "the roster operation", adds ? add_names : create_names, values, adds ? 9 : 8, err);
+	struct json_slice values[FIELD_COUNT] = {0};
+	const char *names[FIELD_COUNT];
+	enum field order[FIELD_COUNT];
+	size_t count = 0;
+	int rc;
 
-	if (rc == 0)
-		rc = parse_epochs(out, values[0], err);
-	if (rc == 0)
-		rc = parse_member(&out->member, values[2], err);
-	if (rc == 0 && adds)
-		rc = fields_digest(values[4], "seen", out->seen, err);
-	if (rc == 0)
-		rc = fields_number(rest[0], "sequence", &out->sequence, err);
-	if (rc == 0)
-		rc = fields_space(rest[1], out->space, err);
-	if (rc == 0)
-		rc = fields_slug(rest[2], "steward", out->steward, err);
-	if (rc == 0)
-		rc = fields_text(rest[3], "time", time, sizeof(time), err);
-	if (rc == 0)
-		rc = timestamp_parse(&out->time, time, strlen(time), err);
+	for (int i = 0; i < FIELD_COUNT; i++) {
+		if ((fields[i].kinds & IN(out->kind)) == 0)
+			continue;
+		names[count] = fields[i].name;
+		order[count++] = (enum field)i;
+	}
+	rc = fields_read(object, "the roster operation", names, values, count, err);
+	for (size_t i = 0; i < count && rc == 0; i++)
+		rc = parse_field(out, order[i], values[i], err);
 	return rc;
 }
 
@@ -286,15 +429,8 @@ int operation_parse(struct operation *out, const void *data, size_t len, struct 
 	}
 	rc = parse_kind(out, object, err);
 	if (rc == 0)
-		rc = parse_members(out, object, err);
+		rc = parse_fields(out, object, err);
 out:
 	qosid_buf_free(&canonical);
 	return rc;
-}
-
-void operation_free(struct operation *operation)
-{
-	free(operation->epochs);
-	operation->epochs = NULL;
-	operation->epoch_count = 0;
 }

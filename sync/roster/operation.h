@@ -18,31 +18,41 @@
 #include "sync/roster/roster.h"
 
 #define ROSTER_FORMAT 1
-
-enum operation_kind { OPERATION_CREATE, OPERATION_ADD };
+#define ROSTER_PROOF_BYTES 1024 /* an armoured signature */
 
 struct operation {
-	enum operation_kind kind;
+	enum roster_kind kind;
 	char space[SPACE_ID_HEX + 1];
 	char steward[LIMIT_SLUG_BYTES + 1];
 	int64_t sequence;
-	int64_t time;                /* Unix milliseconds */
-	struct roster_member member; /* since is 0 */
-	struct roster_epoch *epochs; /* owned; numbers 1, 2, 3, ... */
-	size_t epoch_count;
-	uint8_t seen[DIGEST_BYTES]; /* of OPERATION_ADD */
+	int64_t time; /* Unix milliseconds */
+	uint8_t seen[LIMIT_ROSTER_HEADS][DIGEST_BYTES];
+	size_t seen_count; /* none in ROSTER_CREATE only */
+	struct roster_member
+	    member;                /* what the kind says of it: all, office and roles, office and keys, or the office */
+	struct roster_epoch epoch; /* number 0: none */
+	uint8_t endorses[DIGEST_BYTES];
+	int64_t threshold, since, until;
+	char proof[ROSTER_PROOF_BYTES]; /* of ROSTER_ROLL_KEY; "" when the steward vouches */
 };
 
 /* Take an operation apart: canonical JSON, exact members, every value well-formed. Whether it may be done is not
- * judged. operation_free() also after a failure. */
+ * judged. */
 int operation_parse(struct operation *out, const void *data, size_t len, struct qosid_errbuf *err);
-void operation_free(struct operation *operation);
 
-/* Append {"encryption":..,"office":..,"roles":..,"signing":..} and {"file":..,"number":..,"recipient":..}, the forms
- * that operations and states share. */
+/* Append an operation, and read it back: nothing leaves here that another office would refuse as malformed. On failure
+ * out is as it was. */
+int operation_format(struct qosid_buf *out, const struct operation *operation, struct qosid_errbuf *err);
+
+/* "add", "set-roles"... */
+const char *operation_kind_name(enum roster_kind kind);
+
+/* Append {"encryption":..,"office":..,"roles":..,"signing":..}. */
 int roster_format_member(struct qosid_buf *out, const struct roster_member *member, struct qosid_errbuf *err);
-int roster_format_epochs(
-    struct qosid_buf *out, const struct roster_epoch *epochs, size_t count, struct qosid_errbuf *err);
+
+/* Append the text that the old key of a member signs to name its new keys (namespace "file"). */
+int roll_format_text(struct qosid_buf *out, const char *space, const char *office,
+    const uint8_t signing_public[SIGNING_PUBLIC_BYTES], const char *recipient, struct qosid_errbuf *err);
 
 /* What people tell slugs apart by: characters that most typefaces hardly distinguish become one, runs of hyphens one
  * hyphen, and those at the end none. Slugs with equal skeletons would be taken for each other. */
@@ -60,8 +70,12 @@ int fields_read(struct json_slice object, const char *what, const char *const *n
 /* A string without control characters that fits into size bytes with its NUL. name is put into the error. */
 int fields_text(struct json_slice value, const char *name, char *out, size_t size, struct qosid_errbuf *err);
 
-/* A whole number from 1 to 2^53 - 1. */
+/* The same, but line feeds are allowed: an armoured signature. */
+int fields_armor(struct json_slice value, const char *name, char *out, size_t size, struct qosid_errbuf *err);
+
+/* A whole number from 1 (or from 0) to 2^53 - 1. */
 int fields_number(struct json_slice value, const char *name, int64_t *out, struct qosid_errbuf *err);
+int fields_count(struct json_slice value, const char *name, int64_t *out, struct qosid_errbuf *err);
 
 int fields_digest(struct json_slice value, const char *name, uint8_t out[DIGEST_BYTES], struct qosid_errbuf *err);
 int fields_space(struct json_slice value, char out[SPACE_ID_HEX + 1], struct qosid_errbuf *err);

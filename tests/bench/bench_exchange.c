@@ -243,7 +243,7 @@ static struct space *make_offices(const char *dir, const char *remote, struct sp
 	    space_add_remote(first, "origin", remote, true, &err) != 0 || space_invite(first, &invitation, &err) != 0 ||
 	    space_join(b, "khujand", &invitation, NULL, &request, &err) != 0 ||
 	    request_parse(&member, space_id(first), (char *)request.data, request.len, &err) != 0 ||
-	    space_admit(first, &member, ROLE_WRITER | ROLE_READER, &err) != 0 ||
+	    space_admit(first, &member, ROLE_WRITER | ROLE_READER, false, NULL, &err) != 0 ||
 	    space_open(second, b, false, NULL, &err) != 0)
 		fail("making the offices", &err);
 	qosid_buf_free(&request);

@@ -97,9 +97,9 @@ void fixture_commit(struct commit *commit, int64_t sequence)
 	    .time = 1735689600 + sequence,
 	    .epoch = 1};
 	commit->has_parent = sequence > 1;
-	commit->has_roster = true;
+	commit->roster_count = 1;
 	memset(commit->tree.id, 0x11, sizeof(commit->tree.id));
-	memset(commit->roster, 0x22, sizeof(commit->roster));
+	memset(commit->roster[0], 0x22, DIGEST_BYTES);
 	memset(commit->content, 0x33, sizeof(commit->content));
 	if (commit->has_parent) {
 		memset(commit->parent.id, 0x44, sizeof(commit->parent.id));

@@ -86,7 +86,7 @@ static void check_round_trip(const struct fixture *fixture, const struct commit 
 	assert_int_equal(parsed.time, commit->time);
 	assert_int_equal(parsed.sequence, commit->sequence);
 	assert_int_equal(parsed.epoch, commit->epoch);
-	assert_int_equal(parsed.has_roster, commit->has_roster);
+	assert_int_equal(parsed.roster_count, commit->roster_count);
 	assert_memory_equal(parsed.content, commit->content, DIGEST_BYTES);
 	assert_memory_equal(parsed.previous, commit->previous, DIGEST_BYTES);
 	assert_string_equal(parsed.file_digest, commit->file_digest);
@@ -113,7 +113,7 @@ static void test_round_trip(void **state)
 	fixture_commit(&commit, 1);
 	check_round_trip(*state, &commit);
 	commit.epoch = 0;
-	commit.has_roster = false;
+	commit.roster_count = 0;
 	memset(commit.roster, 0, sizeof(commit.roster));
 	commit.time = 0;
 	check_round_trip(*state, &commit);

@@ -56,17 +56,26 @@ void fixture_free(struct space_fixture *fixture)
 	qosid_buf_free(&fixture->created);
 }
 
+void fixture_format(const struct space_fixture *fixture, const struct roster_change *change, struct qosid_buf *out)
+{
+	assert_done(roster_format_change(out, fixture->roster, fixture->steward.member.office,
+	    (int64_t)roster_operation_count(fixture->roster) + 1, change, TIME, E));
+}
+
 void fixture_format_add(const struct space_fixture *fixture, const struct roster_member *member, struct qosid_buf *out)
 {
-	assert_done(roster_format_add(out, fixture->roster, fixture->steward.member.office,
-	    roster_state_count(fixture->roster) + 1, member, &fixture->epoch, 1, TIME, E));
+	struct roster_change change = {.kind = ROSTER_ADD, .member = *member};
+
+	if (roster_is_entitled(member->roles))
+		change.epoch = &fixture->epoch;
+	fixture_format(fixture, &change, out);
 }
 
 int fixture_give(struct space_fixture *fixture, const struct qosid_buf *operation, struct qosid_errbuf *err)
 {
 	return roster_add_operation(fixture->roster, fixture->steward.member.office,
-	    roster_state_count(fixture->roster) + 1, fixture->steward.member.signing_public, operation->data,
-	    operation->len, err);
+	    (int64_t)roster_operation_count(fixture->roster) + 1, fixture->steward.member.signing_public,
+	    operation->data, operation->len, err);
 }
 
 void fixture_admit(struct space_fixture *fixture, const struct roster_member *member)

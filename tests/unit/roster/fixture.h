@@ -52,6 +52,8 @@ struct space_fixture {
 void fixture_create(struct space_fixture *fixture);
 void fixture_free(struct space_fixture *fixture);
 
+/* The steward's next operation. Appended to out. */
+void fixture_format(const struct space_fixture *fixture, const struct roster_change *change, struct qosid_buf *out);
 /* The `add` operation that admits this member next, as the steward would write it. Appended to out. */
 void fixture_format_add(const struct space_fixture *fixture, const struct roster_member *member, struct qosid_buf *out);
 /* Give an operation to the roster as the steward's next. */

@@ -9,6 +9,17 @@
 #include <string.h>
 #include <unistd.h>
 
+/* As a steward wraps the key of epoch 1 after a state, for its members and one who joins. */
+static void wrap(
+    struct qosid_buf *out, const struct space_fixture *fixture, int64_t state, const struct roster_member *joining)
+{
+	const char *recipients[LIMIT_MEMBERS + 1];
+	const struct age_key *key = fixture->epoch_key;
+	size_t count = epoch_list_recipients(fixture->roster, state, joining, recipients);
+
+	assert_done(epoch_wrap(out, recipients, count, &key, 1, 1, E));
+}
+
 static void test_entitled(void **state)
 {
 	(void)state;
@@ -30,7 +41,7 @@ static void test_entitled(void **state)
 	}
 	office_create(&joining, "joining", ROLE_READER);
 	office_create(&stranger, "stranger", ROLE_READER);
-	assert_done(epoch_wrap(&wrapped, fixture.roster, -1, &joining.member, 1, fixture.epoch_key, E));
+	wrap(&wrapped, &fixture, -1, &joining.member);
 	for (int i = 0; i < 4; i++) {
 		int rc = epoch_unwrap(&key, wrapped.data, wrapped.len, identity_age_key(offices[i].identity),
 		    fixture.epoch.recipient, NULL);
@@ -55,7 +66,7 @@ static void test_entitled(void **state)
 
 	/* wrapped for the first state: members of later ones get nothing */
 	qosid_buf_reset(&wrapped);
-	assert_done(epoch_wrap(&wrapped, fixture.roster, 0, NULL, 1, fixture.epoch_key, E));
+	wrap(&wrapped, &fixture, 0, NULL);
 	assert_int_equal(epoch_unwrap(&key, wrapped.data, wrapped.len, identity_age_key(offices[0].identity),
 			     fixture.epoch.recipient, NULL),
 	    QOSID_ERR_REFUSED);
@@ -75,7 +86,7 @@ static void test_damaged(void **state)
 	struct age_key *key;
 
 	fixture_create(&fixture);
-	assert_done(epoch_wrap(&wrapped, fixture.roster, -1, NULL, 1, fixture.epoch_key, E));
+	wrap(&wrapped, &fixture, -1, NULL);
 	for (size_t i = 0; i < wrapped.len; i++) {
 		wrapped.data[i] ^= 4;
 		assert_int_not_equal(epoch_unwrap(&key, wrapped.data, wrapped.len,
@@ -86,6 +97,48 @@ static void test_damaged(void **state)
 					 fixture.epoch.recipient, NULL),
 		    0);
 	}
+	qosid_buf_free(&wrapped);
+	fixture_free(&fixture);
+}
+
+/* Who joins late gets all keys in one file, and picks the one it needs; who leaves is not a recipient. */
+static void test_several_keys(void **state)
+{
+	(void)state;
+	const char *recipients[LIMIT_MEMBERS + 1];
+	const struct age_key *keys[40];
+	struct age_key *made[40], *key;
+	struct space_fixture fixture;
+	struct roster_member leaving;
+	struct qosid_buf wrapped = {0};
+	struct office reader;
+
+	fixture_create(&fixture);
+	office_create(&reader, "khujand", ROLE_READER);
+	fixture_admit(&fixture, &reader.member);
+	for (int i = 0; i < 40; i++) {
+		assert_done(age_key_create(&made[i], E));
+		keys[i] = made[i];
+	}
+	recipients[0] = reader.member.recipient;
+	assert_done(epoch_wrap(&wrapped, recipients, 1, keys, 40, 40, E));
+	for (int i = 0; i < 40; i++) {
+		assert_done(epoch_unwrap(
+		    &key, wrapped.data, wrapped.len, identity_age_key(reader.identity), age_key_recipient(made[i]), E));
+		assert_string_equal(age_key_recipient(key), age_key_recipient(made[i]));
+		age_key_free(key);
+	}
+	assert_refused(QOSID_ERR_REFUSED, "another key than the roster names",
+	    epoch_unwrap(
+		&key, wrapped.data, wrapped.len, identity_age_key(reader.identity), fixture.epoch.recipient, E));
+	leaving = reader.member;
+	leaving.roles = 0;
+	assert_int_equal(epoch_list_recipients(fixture.roster, -1, NULL, recipients), 2);
+	assert_int_equal(epoch_list_recipients(fixture.roster, -1, &leaving, recipients), 1);
+	assert_string_equal(recipients[0], fixture.steward.member.recipient);
+	for (int i = 0; i < 40; i++)
+		age_key_free(made[i]);
+	office_free(&reader);
 	qosid_buf_free(&wrapped);
 	fixture_free(&fixture);
 }
@@ -112,7 +165,7 @@ static void test_stock_age(void **state)
 
 	fixture_create(&fixture);
 	assert_non_null(mkdtemp(dir));
-	assert_done(epoch_wrap(&wrapped, fixture.roster, -1, NULL, 1, fixture.epoch_key, E));
+	wrap(&wrapped, &fixture, -1, NULL);
 	assert_done(identity_format_secret(fixture.steward.identity, &identity, E));
 	write_file(dir, "1.age", &wrapped);
 	write_file(dir, "identity", &identity);
@@ -133,6 +186,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_entitled),
+	    cmocka_unit_test(test_several_keys),
 	    cmocka_unit_test(test_damaged),
 	    cmocka_unit_test(test_stock_age),
 	};

@@ -207,7 +207,7 @@ void forge_format_line(struct qosid_buf *out, const char *id)
 
 void forge_seal(struct stage *stage, struct qosid_buf *out, const void *plain, size_t len, unsigned seal)
 {
-	const char *recipient = roster_epoch_at(space_roster(stage->rogue), -1, 0)->recipient;
+	const char *recipient = roster_epoch_recipient(space_roster(stage->rogue), -1, 1);
 	struct qosid_buf packed = {0};
 
 	if (seal & FORGE_ZSTD) {
@@ -302,7 +302,8 @@ void forge_begin(struct stage *stage, struct forgery *forgery)
 	char tree[GIT_OID_HEXSZ + 1], parent[GIT_OID_HEXSZ + 1], previous[DIGEST_TEXT_SIZE], roster[DIGEST_TEXT_SIZE],
 	    content[DIGEST_TEXT_SIZE], person[160];
 	struct qosid_buf plain = {0};
-	uint8_t digest[DIGEST_BYTES];
+	uint8_t digest[DIGEST_BYTES], heads[LIMIT_ROSTER_HEADS][DIGEST_BYTES];
+	size_t count;
 
 	*forgery = (struct forgery){0};
 	forge_format_header(stage, &plain, "khujand", 3);
@@ -311,8 +312,9 @@ void forge_begin(struct stage *stage, struct forgery *forgery)
 	forge_set_payload(stage, forgery, &forgery->payload);
 	digest_compute(digest, forgery->payload.data, forgery->payload.len);
 	digest_format(content, digest);
-	assert_int_equal(roster_state_digest(space_roster(stage->rogue), -1, digest, NULL), 0);
-	digest_format(roster, digest);
+	assert_int_equal(roster_list_heads(space_roster(stage->rogue), -1, heads, &count, NULL), 0);
+	assert_int_equal(count, 1);
+	digest_format(roster, heads[0]);
 	digest_of_commit(stage, &stage->commits[2], previous);
 	git_oid_tostr(tree, sizeof(tree), &forgery->tree);
 	git_oid_tostr(parent, sizeof(parent), &stage->commits[2]);

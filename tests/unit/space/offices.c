@@ -101,7 +101,7 @@ static void admit(struct offices *offices, struct qosid_buf *request, const char
 
 	must(request_parse(&member, space_id(offices->steward), (const char *)request->data, request->len, &err), &err);
 	must(roster_parse_roles(&bits, roles, &err), &err);
-	must(space_admit(offices->steward, &member, bits, &err), &err);
+	must(space_admit(offices->steward, &member, bits, false, NULL, &err), &err);
 }
 
 struct space *offices_add(struct offices *offices, const char *office, const char *roles)
