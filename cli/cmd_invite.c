@@ -44,14 +44,15 @@ static int run(struct cli *cli, int argc, char **argv, struct qosid_errbuf *err)
 const struct command cmd_invite = {
     .name = "invite",
     .group = "Start a space, and let others in",
-    .synopsis = "[--remote FOLDER] [-o FILE]",
+    .synopsis = "[--remote URL] [-o FILE]",
     .summary = "print an invitation for an office that shall join",
-    .help = "The invitation names the space, its steward, the first commit of its roster, which the joiner\n"
-	    "pins, and the remote where they meet. It is one line of JSON and no secret.\n\n"
-	    "  --remote FOLDER         name this remote in it, instead of this office's first one; when it is not\n"
-	    "                          there now, its full path\n"
-	    "  -o, --output FILE       write it to FILE\n\n"
-	    "Example:\n"
-	    "  qosid invite --remote /mnt/stick/records.git -o /mnt/stick/invitation.json\n",
+    .help =
+	"The invitation names the space, its steward, the first commit of its roster, which the joiner\n"
+	"pins, and the remote where they meet. It is one line of JSON and no secret.\n\n"
+	"  --remote URL            name this remote in it, instead of this office's first one: a URL, or a folder,\n"
+	"                          with its full path when it is not there now\n"
+	"  -o, --output FILE       write it to FILE\n\n"
+	"Example:\n"
+	"  qosid invite --remote /mnt/stick/records.git -o /mnt/stick/invitation.json\n",
     .run = run,
 };

@@ -10,7 +10,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 
-#define SECONDS_MAX (31 * 86400)
+#define SECONDS_MAX (31L * 86400)
 #define RATE_MAX ((int64_t)1 << 40)
 
 enum {

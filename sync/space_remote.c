@@ -13,7 +13,7 @@
 #include "sync/space_internal.h"
 
 #define KEY_SIZE (LIMIT_SLUG_BYTES + 40)
-#define SECONDS_MAX (31 * 86400)
+#define SECONDS_MAX (31L * 86400)
 
 /* ---- the settings ---- */
 
