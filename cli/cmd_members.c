@@ -73,25 +73,24 @@ static int print_member(struct cli *cli, const struct roster_member *member, str
 	return code;
 }
 
-/* What all share: epochs, and how many stewards must agree. */
-static int print_space(const struct cli *cli, const struct roster *roster, struct qosid_errbuf *err)
+/* What all share: epochs, and how many stewards must agree: for people, so that the list stays a list. */
+static void print_space(const struct cli *cli, const struct roster *roster)
 {
 	const char *too_many, *missing;
 
 	if (cli->json || cli->quiet)
-		return 0;
-	(void)printf("epoch %lld; %lld of %zu steward%s must agree\n", (long long)roster_epoch_count(roster, -1),
-	    (long long)roster_threshold(roster, -1), roster_steward_count(roster, -1),
-	    roster_steward_count(roster, -1) == 1 ? "" : "s");
+		return;
+	(void)fprintf(stderr, "epoch %lld; %lld of %zu steward%s must agree\n",
+	    (long long)roster_epoch_count(roster, -1), (long long)roster_threshold(roster, -1),
+	    roster_steward_count(roster, -1), roster_steward_count(roster, -1) == 1 ? "" : "s");
 	if (roster_epoch_is_unfit(roster, -1, &too_many, &missing)) {
 		if (*too_many != '\0')
-			(void)printf(
+			(void)fprintf(stderr,
 			    "%s still holds the newest epoch's key: a steward must run qosid rotate\n", too_many);
 		if (*missing != '\0')
-			(void)printf(
+			(void)fprintf(stderr,
 			    "%s has not been given the newest epoch's key: a steward must run qosid rotate\n", missing);
 	}
-	return output_check(err);
 }
 
 static const char *const kind_words[] = {"create the space", "add", "set the roles of", "remove", "start an epoch",
@@ -158,7 +157,7 @@ static int run(struct cli *cli, int argc, char **argv, struct qosid_errbuf *err)
 	for (size_t i = 0; code == 0 && i < count; i++)
 		code = print_member(cli, roster_member_at(roster, -1, i), err);
 	if (code == 0 && count > 0)
-		code = print_space(cli, roster, err);
+		print_space(cli, roster);
 	if (code == 0 && count == 0 && !cli->quiet)
 		(void)fprintf(stderr, "The roster of this space has not arrived yet: qosid sync\n");
 	return code;

@@ -6,7 +6,7 @@ _qosid_words() { # words
 }
 
 _qosid() {
-    local commands="init identity invite join admit accept members put get rm ls changes conflicts resolve import export
+    local commands="init identity invite join admit accept members role remove rotate threshold endorse office put get rm ls changes conflicts resolve import export
         remote sync bundle couch status log verify digest keys help version"
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local program=(command "${COMP_WORDS[0]}") command='' argument=0 i word
@@ -33,7 +33,7 @@ _qosid() {
         _qosid_words "all $("${program[@]}" status --json 2>/dev/null | grep -oE '"log":"[^"]*","sequence":[0-9]+,"cause"' | cut -d'"' -f4)"
         return ;;
     --format) _qosid_words "csv jsonl"; return ;;
-    --roles) _qosid_words "writer,reader reader auditor witness steward,writer,reader"; return ;;
+    --roles | --role) _qosid_words "writer,reader reader auditor witness steward,writer,reader"; return ;;
     -o | --output | --passphrase-file | --with | --user-file | --ca | --ssh-key | --client-cert | --client-key | --token-file)
         compopt -o default 2>/dev/null
         return ;;
@@ -58,8 +58,11 @@ _qosid() {
     couch:0) _qosid_words "pull push" ;;
     remote:1) [[ $previous = rm || $previous = test ]] && _qosid_words "$("${program[@]}" remote ls 2>/dev/null | awk '{ print $1 }')" ;;
     identity:0) _qosid_words "show export request" ;;
-    keys:0) _qosid_words "allowed-signers epoch" ;;
-    log:0) _qosid_words "$("${program[@]}" members 2>/dev/null | awk '{ print $1 }')" ;;
+    keys:0) _qosid_words "accept allowed-signers epoch roll" ;;
+    office:0) _qosid_words "revoke" ;;
+    role:1) _qosid_words "writer,reader reader auditor witness steward,writer,reader" ;;
+    endorse:0) _qosid_words "$("${program[@]}" members --pending 2>/dev/null | awk '{ print $1 }')" ;;
+    log:0 | role:0 | remove:0 | office:1) _qosid_words "$("${program[@]}" members 2>/dev/null | awk '{ print $1 }')" ;;
     import:0 | join:0 | admit:0 | accept:0 | put:1 | init:1 | join:1 | remote:2) compopt -o default 2>/dev/null ;;
     esac
 }
