@@ -62,6 +62,9 @@ int api_append_database_info(struct api_database *database, struct qosid_buf *ou
 /* Append the security object, or CouchDB's default. */
 int api_read_security(struct api_database *database, struct qosid_buf *out, struct qosid_errbuf *err);
 
+/* 0 for an administrator of the server; otherwise answered with 401. */
+int api_need_server_admin(struct http_call *call);
+
 /* As api_authorize() for administrators, without an answer. */
 bool api_is_administrator(struct http_call *call, struct api_database *database);
 

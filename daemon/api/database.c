@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "daemon/api/design.h"
+#include "daemon/api/purge.h"
+#include "daemon/api/setting.h"
 #include "daemon/api/store.h"
 #include "daemon/api/views.h"
 
-#define REVS_LIMIT_NAME "_api/revs_limit"
-#define PURGED_LIMIT_NAME "_api/purged_infos_limit"
+static const struct setting revs_limit = {
+    "_api/revs_limit", LIMIT_REVISIONS, "`revs_limit` must be a positive integer"};
 
 /* ---- /{db} ---- */
 
@@ -18,19 +20,23 @@ int api_append_database_info(struct api_database *database, struct qosid_buf *ou
 {
 	struct replica_info info;
 	struct writer writer = {.buf = *out, .err = err};
-	char sequence[API_SEQUENCE_SIZE];
+	char sequence[API_SEQUENCE_SIZE], purges[API_SEQUENCE_SIZE];
+	int64_t purged = 0;
 	int rc = replica_read_info(database->replica, &info, err);
 
+	if (rc == 0)
+		rc = replica_purge_sequence(database->replica, &purged, err);
 	if (rc != 0)
 		return rc;
+	api_format_sequence(database, purged, purges);
 	api_format_sequence(database, info.sequence, sequence);
 	writer_text(&writer, "{\"instance_start_time\":\"0\",\"db_name\":");
 	writer_string(&writer, database->name);
 	writer_format(&writer,
-	    ",\"purge_seq\":\"0-%s\",\"update_seq\":\"%s\",\"sizes\":{\"file\":%" PRId64 ",\"external\":%" PRId64
+	    ",\"purge_seq\":\"%s\",\"update_seq\":\"%s\",\"sizes\":{\"file\":%" PRId64 ",\"external\":%" PRId64
 	    ",\"active\":%" PRId64 "},\"props\":{},\"doc_del_count\":%" PRId64 ",\"doc_count\":%" PRId64
 	    ",\"disk_format_version\":8,\"compact_running\":false,\"cluster\":{\"q\":1,\"n\":1,\"w\":1,\"r\":1}}",
-	    database->instance, sequence, info.bytes, info.bytes, info.bytes, info.deleted, info.documents);
+	    purges, sequence, info.bytes, info.bytes, info.bytes, info.deleted, info.documents);
 	*out = writer.buf;
 	return writer.rc;
 }
@@ -81,20 +87,11 @@ static int post_document(struct http_call *call, struct api_database *database, 
 	return rc;
 }
 
-static int need_admin(struct http_call *call)
-{
-	const struct http_principal *principal = http_call_principal(call);
-
-	if (principal && principal->admin)
-		return 0;
-	return reply_error(call, 401, "unauthorized", "You are not a server admin.");
-}
-
 static int create_database(struct http_call *call, const char *name, struct qosid_errbuf *err)
 {
 	const char *host = http_call_header(call, "Host");
 	char location[512];
-	int rc = need_admin(call);
+	int rc = api_need_server_admin(call);
 
 	if (rc != 0)
 		return rc;
@@ -113,7 +110,7 @@ static int create_database(struct http_call *call, const char *name, struct qosi
 
 static int delete_database(struct http_call *call, const char *name, struct qosid_errbuf *err)
 {
-	int rc = need_admin(call);
+	int rc = api_need_server_admin(call);
 
 	if (rc != 0)
 		return rc;
@@ -199,75 +196,6 @@ static int full_commit_route(struct http_call *call, struct qosid_errbuf *err)
 	return rc != 0 ? rc : http_call_json(call, 201, "{\"ok\":true,\"instance_start_time\":\"0\"}");
 }
 
-static int read_setting(
-    struct api_database *database, const char *name, unsigned long long fallback, unsigned long long *out)
-{
-	struct qosid_buf body = {0};
-	struct json_slice object, value;
-
-	*out = fallback;
-	if (replica_read_local(database->replica, name, &body, NULL) == 0 &&
-	    json_check_object((const char *)body.data, body.len, &object, NULL) == 0 &&
-	    json_find(object, "value", &value) && json_parse_unsigned(value, INT32_MAX, out, NULL) != 0)
-		*out = fallback;
-	qosid_buf_free(&body);
-	return 0;
-}
-
-static int put_setting(
-    struct http_call *call, struct api_database *database, const char *name, struct qosid_errbuf *err)
-{
-	struct qosid_buf text = {0};
-	struct json_slice value;
-	unsigned long long number = 0;
-	char object[64];
-	int rc = api_authorize(call, database, true, err);
-
-	if (rc == 0)
-		rc = request_read_json(call, &text, &value, err);
-	if (rc == 0) {
-		while (value.len > 0 && strchr(" \t\r\n", value.text[value.len - 1]))
-			value.len--;
-		while (value.len > 0 && strchr(" \t\r\n", value.text[0]))
-			value.text++, value.len--;
-		if (json_slice_kind(value) != JSON_NUMBER ||
-		    json_parse_unsigned(value, INT32_MAX, &number, NULL) != 0 || number == 0)
-			rc = reply_error(call, 400, "bad_request", "The limit must be a positive integer");
-	}
-	qosid_buf_free(&text);
-	if (rc != 0 || (rc = api_begin_write(database, err)) != 0)
-		return rc;
-	(void)snprintf(object, sizeof(object), "{\"value\":%llu}", number);
-	rc = replica_put_local(database->replica, name, (struct json_slice){object, strlen(object)}, err);
-	if (rc != 0) {
-		api_abort_write(database);
-		return rc;
-	}
-	rc = api_commit_write(database, err);
-	return rc != 0 ? rc : http_call_json(call, 200, "{\"ok\":true}");
-}
-
-static int setting_route(struct http_call *call, struct api_database *database, const char *name,
-    unsigned long long fallback, struct qosid_errbuf *err)
-{
-	unsigned long long number;
-
-	if (is_method(call, HTTP_PUT))
-		return put_setting(call, database, name, err);
-	if (!is_method(call, HTTP_GET))
-		return reply_method(call, "GET,PUT");
-	(void)read_setting(database, name, fallback, &number); /* the fallback stands in for what cannot be read */
-	return http_call_json(call, 200, "%llu", number);
-}
-
-static int purge_route(struct http_call *call)
-{
-	if (!is_method(call, HTTP_POST))
-		return reply_method(call, "POST");
-	return reply_error(call, 501, "not_implemented",
-	    "_purge would take revisions out of a history that offices have signed; delete the document instead");
-}
-
 static int sync_shards_route(struct http_call *call, struct api_database *database, struct qosid_errbuf *err)
 {
 	return post_nothing(call, database, true, 202, err);
@@ -345,11 +273,9 @@ static int small_route(
 	if (strcmp(name, "_ensure_full_commit") == 0)
 		return full_commit_route(call, err);
 	if (strcmp(name, "_revs_limit") == 0)
-		return setting_route(call, database, REVS_LIMIT_NAME, LIMIT_REVISIONS, err);
-	if (strcmp(name, "_purged_infos_limit") == 0)
-		return setting_route(call, database, PURGED_LIMIT_NAME, 1000, err);
-	if (strcmp(name, "_purge") == 0)
-		return purge_route(call);
+		return setting_route(call, database, &revs_limit, err);
+	if (purge_has_route(name))
+		return api_purge_routes(call, database, err);
 	if (strcmp(name, "_sync_shards") == 0)
 		return sync_shards_route(call, database, err);
 	if (strcmp(name, "_shards") == 0)

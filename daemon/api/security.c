@@ -195,3 +195,12 @@ int api_security_routes(struct http_call *call, struct api_database *database, s
 		return api_done(reply_method(call, "GET,HEAD,PUT"));
 	}
 }
+
+int api_need_server_admin(struct http_call *call)
+{
+	const struct http_principal *principal = http_call_principal(call);
+
+	if (principal && principal->admin)
+		return 0;
+	return reply_error(call, 401, "unauthorized", "You are not a server admin.");
+}

@@ -48,17 +48,23 @@ static int find_line(void *context, const struct changeset_line *line, struct qo
 	struct proof *proof = context;
 	const struct revision *rev = &line->document->rev;
 	const char *id = (const char *)line->document->id.data;
+	bool purged = false;
 	int rc;
 
 	replica_record_free(&proof->record); /* a document that is absent leaves it as it was */
 	rc = replica_read_document(proof->exchange->replica, id, NULL, &proof->record, NULL);
 	if (rc != 0 && rc != QOSID_ERR_NOTFOUND)
 		return qosid_error(err, rc, "the replica cannot be read");
+	if (proof->record.tree && revtree_find(proof->record.tree, rev, NULL) != REVTREE_ABSENT)
+		return 0;
+	/* Taken out of this replica by its people, not lost. */
+	rc = replica_is_purged(proof->exchange->replica, id, rev, &purged, err);
+	if (rc != 0 || purged)
+		return rc;
 	if (proof->record.tree == NULL)
 		return qosid_error(err, QOSID_ERR_CORRUPT, "document %s is not in the replica", id);
 	/* An ancestor that revs_limit has cut off is gone by rule, and older than all that is left. */
-	if (revtree_find(proof->record.tree, rev, NULL) == REVTREE_ABSENT &&
-	    rev->generation + LIMIT_REVISIONS > proof->record.rev.generation)
+	if (rev->generation + LIMIT_REVISIONS > proof->record.rev.generation)
 		return qosid_error(err, QOSID_ERR_CORRUPT,
 		    "revision %" PRIu32 "-%s of document %s is not in the replica", rev->generation, rev->hash, id);
 	return 0;

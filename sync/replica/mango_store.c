@@ -311,6 +311,16 @@ static int update_document(void *context, const struct replica_record *record, s
 	return rc;
 }
 
+static int forget_purged(
+    void *context, const char *id, const struct revision *rev, int64_t sequence, struct qosid_errbuf *err)
+{
+	struct update *u = context;
+
+	(void)rev;
+	(void)sequence;
+	return step_once(u, u->remove, replica_bind(u->replica, u->remove, err, "it", u->index->number, id), err);
+}
+
 static int update_entries(struct update *u, struct qosid_errbuf *err)
 {
 	int rc = collator_open(&u->collator, err);
@@ -321,6 +331,9 @@ static int update_entries(struct update *u, struct qosid_errbuf *err)
 	if (rc == 0)
 		rc = replica_prepare(u->replica,
 		    "INSERT INTO mango_entry (number, key, document_id) VALUES (?1, ?2, ?3)", &u->insert, err);
+	/* Every time, since a batch may end before the purge's own sequence. */
+	if (rc == 0 && !u->fresh)
+		rc = replica_visit_purged(u->replica, u->index->sequence, 0, forget_purged, u, err);
 	if (rc == 0)
 		rc = replica_visit_changes(u->replica, u->index->sequence, MANGO_UPDATE_BATCH, update_document, u, err);
 	sqlite3_finalize(u->remove);

@@ -86,6 +86,16 @@ static const char *const migrations[REPLICA_SCHEMA_VERSION] = {
     " time INTEGER NOT NULL,"
     " stops INTEGER NOT NULL,"
     " PRIMARY KEY (log, cause)) STRICT;",
+    /* What was purged: that it never comes back from a log, and that indexes learn of it. leaf: it was asked for, not
+     * an ancestor that went along. */
+    "CREATE TABLE purged ("
+    " id TEXT NOT NULL,"
+    " generation INTEGER NOT NULL,"
+    " hash TEXT NOT NULL,"
+    " sequence INTEGER NOT NULL,"
+    " leaf INTEGER NOT NULL,"
+    " PRIMARY KEY (id, generation, hash)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX purged_sequence ON purged (sequence);",
 };
 
 #define DOCUMENT_OF_ID "(SELECT number FROM document WHERE id = ?1)"
@@ -113,6 +123,7 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_DOCUMENT_FLAGS] = "UPDATE document SET flags = ?2 WHERE number = ?1",
     [STATEMENT_DOCUMENT_FIRST_PENDING] = "SELECT sequence FROM document WHERE sequence > ?1 AND flags & 6"
 					 " ORDER BY sequence LIMIT 1",
+    [STATEMENT_DOCUMENT_DELETE] = "DELETE FROM document WHERE number = ?1",
 
     [STATEMENT_REVISION_FIND] = "SELECT number, pending FROM revision"
 				" WHERE document = " DOCUMENT_OF_ID " AND generation = ?2 AND hash = ?3",
@@ -138,6 +149,12 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_ATTACHMENT_PUBLISHED] = "UPDATE attachment SET published = 1 WHERE digest = ?1 AND published = 0",
     [STATEMENT_CHUNK_INSERT] = "INSERT INTO attachment_chunk (attachment, number, data) VALUES (?1, ?2, ?3)",
     [STATEMENT_CHUNK_DELETE] = "DELETE FROM attachment_chunk WHERE attachment = ?1",
+
+    [STATEMENT_PURGED_PUT] = "INSERT INTO purged (id, generation, hash, sequence, leaf) VALUES (?1, ?2, ?3, ?4, ?5)"
+			     " ON CONFLICT (id, generation, hash) DO UPDATE SET"
+			     " sequence = excluded.sequence, leaf = excluded.leaf",
+    [STATEMENT_PURGED_FIND] = "SELECT 1 FROM purged WHERE id = ?1 AND generation = ?2 AND hash = ?3",
+    [STATEMENT_PURGED_NEWEST] = "SELECT coalesce(max(sequence), 0) FROM purged",
 
     [STATEMENT_LOCAL_PUT] = "INSERT INTO local (id, body) VALUES (?1, ?2)"
 			    " ON CONFLICT (id) DO UPDATE SET body = excluded.body",

@@ -92,6 +92,29 @@ struct replica_revision {
 int replica_put_revision(struct replica *replica, const struct replica_revision *revision,
     enum revtree_outcome *outcome, struct qosid_errbuf *err);
 
+/* ---- purging (replica_purge.c) ---- */
+
+/* Take leaves of a document out of this replica, with the ancestors that led to nothing else; without a leaf left the
+ * document is gone. done[i] tells whether revs[i] was a leaf. What waited for publication is never published; what has
+ * been stays in the logs, but a purged revision is not taken from a log again (replica_put_revision() with pending
+ * false then has no effect). An edit or a peer may bring it back. The purge takes a sequence of its own, under which
+ * indexes find it. */
+int replica_purge(struct replica *replica, const char *id, const struct revision *revs, size_t count, bool *done,
+    struct qosid_errbuf *err);
+
+int replica_is_purged(
+    struct replica *replica, const char *id, const struct revision *rev, bool *out, struct qosid_errbuf *err);
+
+/* The sequence of the newest purge; 0: none. */
+int replica_purge_sequence(struct replica *replica, int64_t *out, struct qosid_errbuf *err);
+
+/* Visit the leaves purged after `since`, oldest first, at most the newest `limit` (0: all). An index forgets the
+ * document before it takes in the changes after `since`, among which the document is if anything of it is left or came
+ * back. */
+int replica_visit_purged(struct replica *replica, int64_t since, int64_t limit,
+    int (*visit)(void *context, const char *id, const struct revision *rev, int64_t sequence, struct qosid_errbuf *err),
+    void *context, struct qosid_errbuf *err);
+
 /* ---- reading documents (replica_read.c) ---- */
 
 /* A document row. Starts as {0}, reused over calls, freed with replica_record_free(). */

@@ -21,7 +21,7 @@
 #include "sync/replica/revision.h"
 #include "sync/replica/revtree.h"
 
-#define REPLICA_SCHEMA_VERSION 1
+#define REPLICA_SCHEMA_VERSION 2
 #define REPLICA_CHUNK_BYTES (256u << 10) /* of attachment content, so that 1 GiB streams in bounded memory */
 
 /* document.flags; the SQL spells out the numbers. The marks of pending bodies count only in rows whose sequence is
@@ -48,6 +48,7 @@ enum replica_statement {
 	STATEMENT_DOCUMENT_MOVE,
 	STATEMENT_DOCUMENT_FLAGS,
 	STATEMENT_DOCUMENT_FIRST_PENDING,
+	STATEMENT_DOCUMENT_DELETE,
 	STATEMENT_REVISION_FIND,
 	STATEMENT_REVISION_READ,
 	STATEMENT_REVISION_INSERT,
@@ -64,6 +65,9 @@ enum replica_statement {
 	STATEMENT_ATTACHMENT_PUBLISHED,
 	STATEMENT_CHUNK_INSERT,
 	STATEMENT_CHUNK_DELETE,
+	STATEMENT_PURGED_PUT,
+	STATEMENT_PURGED_FIND,
+	STATEMENT_PURGED_NEWEST,
 	STATEMENT_LOCAL_PUT,
 	STATEMENT_LOCAL_READ,
 	STATEMENT_LOCAL_DELETE,

@@ -504,6 +504,7 @@ int replica_put_revision(struct replica *replica, const struct replica_revision 
 	struct attached attached = {0};
 	struct arrival arrival = {0};
 	enum revtree_outcome merged = REVTREE_KNOWN;
+	bool purged = false;
 	int rc = check_put(replica, revision->id, revision->body, revision->user, revision->time, err);
 
 	if (rc == 0)
@@ -515,7 +516,9 @@ int replica_put_revision(struct replica *replica, const struct replica_revision 
 	if (rc == 0)
 		rc = find_document(replica, revision->id, &row, err);
 	arrival.attachments = slice_of(&attached.stored);
-	if (rc == 0)
+	if (rc == 0 && !revision->pending && revtree_find(row.tree, &arrival.rev, NULL) == REVTREE_ABSENT)
+		rc = replica_is_purged(replica, revision->id, &arrival.rev, &purged, err);
+	if (rc == 0 && !purged)
 		rc = merge_arrival(replica, &row, &revision->path, &attached, &arrival, &merged, err);
 	if (rc == 0 && outcome)
 		*outcome = merged;

@@ -62,6 +62,12 @@ int revtree_merge_path(struct revtree *tree, const struct revtree_path *path, si
 /* Merge all of other into tree, then stem. */
 int revtree_merge(struct revtree *tree, const struct revtree *other, size_t limit, struct qosid_errbuf *err);
 
+/* Take a leaf out, with those of its ancestors that have no other descendant; gone is told each, parents first. The
+ * tree may end up empty. QOSID_ERR_NOTFOUND when it is no leaf. After any other error the tree can only be freed. */
+int revtree_purge_leaf(struct revtree *tree, const struct revision *leaf,
+    int (*gone)(void *context, const struct revision *revision, struct qosid_errbuf *err), void *context,
+    struct qosid_errbuf *err);
+
 struct revtree_leaf {
 	struct revision revision;
 	bool deleted;

@@ -299,6 +299,37 @@ static int write_batch(struct batch *batch, int64_t sequence, bool last, struct 
 	return rc;
 }
 
+/* The rows of a purged document go; what is left of it, or has come back, is among the changes. */
+static int forget_purged(
+    void *context, const char *id, const struct revision *rev, int64_t sequence, struct qosid_errbuf *err)
+{
+	struct batch *batch = context;
+	struct item document = {.view = -1, .at = batch->text.len, .id_len = (uint32_t)strlen(id)};
+	int rc = qosid_buf_append(&batch->text, id, document.id_len, err);
+
+	(void)rev;
+	(void)sequence;
+	return rc != 0 ? rc : add_item(batch, &document, err);
+}
+
+/* Take in purges and changes. *moved: there was a purge meanwhile, which a change after it could hide. */
+static int collect_batch(struct batch *batch, struct replica *replica, bool *moved, struct qosid_errbuf *err)
+{
+	int64_t before, after = 0;
+	int rc = replica_purge_sequence(replica, &before, err);
+
+	if (rc == 0 && batch->index.sequence > 0)
+		rc = replica_visit_purged(replica, batch->index.sequence, 0, forget_purged, batch, err);
+	if (rc == 0)
+		rc = replica_visit_changes(replica, batch->index.sequence, 0, map_document, batch, err);
+	if (rc == 1 && batch->full)
+		rc = 0;
+	if (rc == 0)
+		rc = replica_purge_sequence(replica, &after, err);
+	*moved = after != before;
+	return rc;
+}
+
 /* A replica that is behind its index is another one, put in its place: begin anew. */
 static int restart_index(struct batch *batch, struct qosid_errbuf *err)
 {
@@ -313,6 +344,7 @@ int views_update(struct views *views, struct replica *replica, const struct view
 {
 	struct batch batch = {.views = views, .group = group, .engine = engine};
 	struct replica_info info;
+	bool moved = false;
 	int rc = view_find_index(views, group, &batch.index, err);
 
 	*done = false;
@@ -326,12 +358,10 @@ int views_update(struct views *views, struct replica *replica, const struct view
 		return 0;
 	}
 	if (rc == 0)
-		rc = replica_visit_changes(replica, batch.index.sequence, 0, map_document, &batch, err);
-	if (rc == 1 && batch.full)
-		rc = 0;
+		rc = collect_batch(&batch, replica, &moved, err);
 	if (rc == 0 && !batch.full && batch.sequence < info.sequence)
 		batch.sequence = info.sequence; /* the newest changes were of documents that have changed again */
-	if (rc == 0)
+	if (rc == 0 && !moved)
 		rc = write_batch(&batch, batch.sequence, !batch.full, err);
 	qosid_buf_wipe(&batch.text);
 	qosid_buf_wipe(&batch.emitted);
