@@ -187,6 +187,35 @@ ask POST '/db/_bulk_get?revs=true' "${json[@]}" -d '{"docs":[{"id":"b1"},{"id":"
 gives 200 '.results | map(.id) == ["b1","c","c","none"] and .[0].docs[0].ok._revisions and .[1].docs[0].ok.v == "c" and .[2].docs[0].error.error == "not_found" and .[3].docs[0].error.reason == "missing"' "_bulk_get answers in order"
 ask POST '/db/_bulk_get?latest=true' "${json[@]}" -d '{"docs":[{"id":"c","rev":"1-a"}]}'
 gives 200 '.results[0].docs | length == 3' "_bulk_get with latest"
+
+# As multipart: checked by Python's own parser of MIME.
+ask PUT /db/m1 "${json[@]}" -d '{"v":1,"_attachments":{"a.bin":{"content_type":"image/x","data":"AAEC/w=="},"é.txt":{"content_type":"text/plain","data":"aGkK"}}}'
+mrev=$(jq -r .rev <<<"$body")
+parse_mime() {
+    { grep -i '^content-type:' "$scratch/headers"; printf 'MIME-Version: 1.0\r\n\r\n'; cat "$scratch/body"; } | python3 -c '
+import email, email.policy, json, sys
+def tell(part):
+    if part.is_multipart():
+        return [part.get_content_type(), part["X-Doc-Id"], part["X-Rev-Id"], [tell(p) for p in part.get_payload()]]
+    body = part.get_payload(decode=True)
+    return json.loads(body) if part.get_content_type() == "application/json" else [part.get_content_type(), body.hex()]
+message = email.message_from_binary_file(sys.stdin.buffer, policy=email.policy.compat32)
+json.dump(tell(message), sys.stdout)' >"$scratch/parsed"
+    mv "$scratch/parsed" "$scratch/body"
+}
+for type in mixed related; do
+    ask POST '/db/_bulk_get?revs=true&attachments=true' "${json[@]}" -H "Accept: multipart/$type" -d '{"docs":[{"id":"b1"},{"id":"m1"},{"id":"none","rev":"1-a"},{"id":"c","rev":"2-c"}]}'
+    parse_mime
+    gives 200 ".[0] == \"multipart/$type\" and (.[3] | length == 4) and .[3][0]._id == \"b1\" and .[3][1][0:3] == [\"multipart/related\",\"m1\",\"$mrev\"] and .[3][1][3][0]._attachments[\"a.bin\"].follows and .[3][1][3][1:] == [[\"image/x\",\"000102ff\"],[\"text/plain\",\"68690a\"]] and .[3][2] == {\"id\":\"none\",\"rev\":\"1-a\",\"error\":\"not_found\",\"reason\":\"missing\"} and .[3][3].v == \"c\" and .[3][3]._revisions" "_bulk_get as multipart/$type"
+done
+ask POST /db/_bulk_get "${json[@]}" -H "Accept: multipart/mixed" -d "{\"docs\":[{\"id\":\"m1\",\"rev\":\"$mrev\",\"atts_since\":[\"$mrev\"]}]}"
+parse_mime
+gives 200 '(.[3] | length == 1) and .[3][0]._attachments["a.bin"].stub' "what the client has is not sent again"
+ask POST /db/_bulk_get "${json[@]}" -H "Accept: application/json, multipart/mixed" -d '{"docs":[{"id":"b1"}]}'
+gives 200 '.results[0].docs[0].ok._id == "b1"' "JSON when the client takes it"
+ask POST '/db/_bulk_get?attachments=true' "${json[@]}" -d '{"docs":[{"id":"m1"}]}'
+gives 200 '.results[0].docs[0].ok._attachments["a.bin"].data == "AAEC/w=="' "attachments in JSON"
+ask DELETE "/db/m1?rev=$mrev"
 ask POST /db/_revs_diff "${json[@]}" -d '{"c":["2-c","3-x","1-zz"],"n":["1-a"],"b1":[]}'
 gives 200 '(keys == ["c","n"]) and .c.missing == ["3-x","1-zz"] and (.c.possible_ancestors | index("2-c")) and .n == {"missing":["1-a"]}' "_revs_diff"
 ask POST /db/_missing_revs "${json[@]}" -d '{"c":["2-c","3-x"]}'
