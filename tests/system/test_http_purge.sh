@@ -26,6 +26,9 @@ seq=$(jq -r .update_seq <<<"$body")
 post /db/_index '{"index":{"fields":["n"]},"name":"n","ddoc":"n"}'
 post /db/_find '{"selector":{"n":{"$gt":0}}}'
 gives 200 '[.docs[]._id] == ["person","other"]' "an index has both"
+ask PUT /db/_design/v "${json[@]}" -d '{"views":{"n":{"map":"function (doc) { if (doc.n) emit(doc.n, null); }","reduce":"_count"}}}'
+ask GET '/db/_design/v/_view/n?reduce=false'
+gives 200 '[.rows[].id] == ["person","other"]' "a view too"
 post /db/_purge "{\"absent\":[\"$rev\"],\"person\":[\"7-abc\"]}"
 gives 201 '. == {"purge_seq":null,"purged":{"absent":[],"person":[]}}' "what is no leaf is not purged"
 ask GET /db/_purged_infos
@@ -40,12 +43,16 @@ ask GET "/db/person?rev=$rev"
 gives 404 '.reason == "missing"' "nor is the revision there"
 post /db/_find '{"selector":{"n":{"$gt":0}}}'
 gives 200 '[.docs[]._id] == ["other"]' "the index has forgotten it"
+ask GET '/db/_design/v/_view/n?reduce=false'
+gives 200 '[.rows[].id] == ["other"]' "the view has forgotten it"
+ask GET /db/_design/v/_view/n
+gives 200 '.rows == [{"key":null,"value":1}]' "and its reduction"
 ask GET /db/_all_docs
-gives 200 '[.rows[].id] == ["_design/n","other"]' "_all_docs too"
+gives 200 '[.rows[].id] == ["_design/n","_design/v","other"]' "_all_docs too"
 ask GET "/db/_changes?since=$seq"
-gives 200 '[.results[].id] == ["_design/n"] and .pending == 0' "the changes feed does not tell of it"
+gives 200 '[.results[].id] == ["_design/n","_design/v"] and .pending == 0' "the changes feed does not tell of it"
 ask GET /db
-gives 200 '.doc_count == 2 and .doc_del_count == 0 and (.purge_seq | startswith("0-") | not)' "the counts are right"
+gives 200 '.doc_count == 3 and .doc_del_count == 0 and (.purge_seq | startswith("0-") | not)' "the counts are right"
 ask GET /db/_purged_infos
 gives 200 ". == {\"purged_infos\":[{\"id\":\"person\",\"revs\":[\"$rev\"]}]}" "_purged_infos tells"
 post /db/_revs_diff "{\"person\":[\"$rev\"]}"
