@@ -11,7 +11,7 @@ works "help lists the commands" "$qosid" help
 says out "import" "help names import"
 for command in $("$qosid" help | awk '/^  [a-z]/ { print $1 }'); do
     run "$qosid" "$command" --help
-    if [ "$status" = 0 ] && grep -q '^Example:' "$scratch/out" && grep -q "^usage: qosid $command" "$scratch/out" &&
+    if [ "$status" = 0 ] && grep -q '^Examples\{0,1\}:' "$scratch/out" && grep -q "^usage: qosid $command" "$scratch/out" &&
         grep -qw "$command" "$(dirname "$0")/../../cli/completion.bash"; then
         ok "$command has help with an example, and completion"
     else

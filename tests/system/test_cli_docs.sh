@@ -25,7 +25,7 @@ equals "$(complete_words "$qosid" import x.csv --skip)" "--skip-existing " "an o
 equals "$(complete_words "$qosid" -C "$a" sync st)" "stick " "a remote is completed"
 equals "$(complete_words "$qosid" -C "$a" remote rm s)" "stick " "for remote rm too"
 equals "$(complete_words "$qosid" -C "$a" log d)" "dushanbe " "an office is completed"
-equals "$(complete_words "$qosid" remote "")" "add ls rm " "actions are completed"
+equals "$(complete_words "$qosid" remote "")" "add ls rm test " "actions are completed"
 equals "$(complete_words "$qosid" -C "$a" status --forget "")" "all " "what --forget takes is completed"
 equals "$(complete_words "$qosid" import x --format "")" "csv jsonl " "formats are completed"
 
@@ -55,7 +55,7 @@ manual_has_options admit qosid-admit.1
 manual_has_options join qosid-admit.1
 manual_has_options invite qosid-admit.1
 manual_has_options verify qosid-verify.1
-manual_has_options remote qosid-sync.1
+manual_has_options remote qosid-remote.1
 manual_has_options status qosid-sync.1
 manual_has_options couch qosid-couch.1
 
