@@ -17,6 +17,7 @@
 #define LIMIT_CHANGESET_TARGET_BYTES (4u << 20) /* a publisher closes a change set when it has grown to this */
 #define LIMIT_CHANGESET_TARGET_LINES 8192u
 #define LIMIT_DICTIONARY_BYTES (64u << 10)
+#define LIMIT_DICTIONARY_SEALED_BYTES (LIMIT_DICTIONARY_BYTES + 1024u) /* dictionary.age */
 #define LIMIT_LINE_BYTES (16u << 20)
 #define LIMIT_TREE_ENTRIES 16u
 #define LIMIT_MESSAGE_BYTES (64u << 10)

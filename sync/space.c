@@ -95,6 +95,7 @@ static int open_parts(struct space *space, unsigned replica_flags, bool create_r
 	exchange->office = space->config.office;
 	exchange->space = space->config.id;
 	exchange->steward = space->config.steward;
+	exchange->settings = space->config.settings;
 	memcpy(exchange->root, space->config.root, DIGEST_BYTES);
 	free(replica);
 	free(log);

@@ -165,6 +165,34 @@ static int write_next(git_config *config, const struct space_config *in, struct 
 	return 0;
 }
 
+/* Settings that a person may add by hand; they are never written here. */
+static int read_settings(git_config *config, struct exchange_settings *out, struct qosid_errbuf *err)
+{
+	char *dictionary = NULL, *padding = NULL;
+	int64_t inline_max = 0;
+	int rc = 0, code = git_config_get_int64(&inline_max, config, "space.attachment-inline");
+
+	if ((code != 0 && code != GIT_ENOTFOUND) ||
+	    (code == 0 && (inline_max < 1 || inline_max > LIMIT_ATTACHMENT_INLINE_BYTES)))
+		rc = qosid_error(err, QOSID_ERR_INVALID, "space.attachment-inline is no number of bytes from 1 to %u",
+		    LIMIT_ATTACHMENT_INLINE_BYTES);
+	out->inline_max = (size_t)inline_max;
+	if (rc == 0 && read_string(config, "space.compression-dictionary", &dictionary, NULL) == 0) {
+		out->no_dictionary = strcmp(dictionary, "off") == 0;
+		if (!out->no_dictionary && strcmp(dictionary, "auto") != 0)
+			rc =
+			    qosid_error(err, QOSID_ERR_INVALID, "space.compression-dictionary is neither auto nor off");
+	}
+	if (rc == 0 && read_string(config, "space.padding", &padding, NULL) == 0) {
+		out->pad = strcmp(padding, "padme") == 0;
+		if (!out->pad && strcmp(padding, "none") != 0)
+			rc = qosid_error(err, QOSID_ERR_INVALID, "space.padding is neither none nor padme");
+	}
+	free(dictionary);
+	free(padding);
+	return rc;
+}
+
 int space_config_read(struct space_config *out, const char *dir, struct qosid_errbuf *err)
 {
 	git_config *config = NULL;
@@ -182,7 +210,8 @@ int space_config_read(struct space_config *out, const char *dir, struct qosid_er
 	    (rc = digest_parse(out->root, root, strlen(root), err)) != 0 ||
 	    (rc = read_string(config, "identity.file", &out->identity_file, err)) != 0 ||
 	    (rc = read_text(config, "identity.signing", out->signing, sizeof(out->signing), err)) != 0 ||
-	    (rc = read_text(config, "identity.encryption", out->recipient, sizeof(out->recipient), err)) != 0) {
+	    (rc = read_text(config, "identity.encryption", out->recipient, sizeof(out->recipient), err)) != 0 ||
+	    (rc = read_settings(config, &out->settings, err)) != 0) {
 		space_config_free(out);
 		(void)qosid_error_within(err, "%s/config", dir);
 	} else

@@ -14,6 +14,7 @@ struct space_config {
 	char office[LIMIT_SLUG_BYTES + 1];
 	char steward[LIMIT_SLUG_BYTES + 1];
 	uint8_t root[DIGEST_BYTES];
+	struct exchange_settings settings;
 	char *identity_file;           /* absolute, or relative to the folder */
 	char signing[SSH_PUBLIC_SIZE]; /* public halves, readable without the passphrase */
 	char recipient[AGE_RECIPIENT_SIZE];

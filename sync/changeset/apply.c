@@ -5,27 +5,39 @@
 #include <string.h>
 
 #include "sync/changeset/changeset.h"
+#include "sync/limits.h"
 #include "sync/replica/json.h"
 
 struct application {
 	struct replica *replica;
 	bool own;
+	const char *office;
 	struct changeset_counts counts;
 	struct replica_record record; /* for counting conflicts */
 };
 
-/* What came inline has been carried by this office's own log, and need not go again. */
-static int note_inline(struct application *application, struct json_slice attachment, struct qosid_errbuf *err)
+/* What came inline has been carried by this office's own log, and need not go again; what did not, and is not here, is
+ * remembered with whose log names it. */
+static int note_attachment(struct application *application, struct json_slice attachment, struct qosid_errbuf *err)
 {
-	struct json_slice data, text;
+	struct json_slice data, text, number;
 	uint8_t digest[DIGEST_BYTES];
+	unsigned long long length = 0;
+	bool is_inline = json_find(attachment, "data", &data), found;
+	int rc;
 
-	if (!json_find(attachment, "data", &data))
+	if (is_inline && !application->own)
 		return 0;
 	if (!json_find(attachment, "digest", &text) || text.len < 2 ||
 	    digest_parse(digest, text.text + 1, text.len - 2, NULL) != 0)
-		return qosid_error(err, QOSID_ERR_INVALID, "an inline attachment has no digest");
-	return attachment_set_published(application->replica, digest, err);
+		return is_inline ? qosid_error(err, QOSID_ERR_INVALID, "an inline attachment has no digest") : 0;
+	if (is_inline)
+		return attachment_set_published(application->replica, digest, err);
+	if ((rc = attachment_find(application->replica, digest, &found, NULL, err)) != 0 || found)
+		return rc;
+	if (json_find(attachment, "length", &number))
+		(void)json_parse_unsigned(number, LIMIT_ATTACHMENT_BYTES, &length, NULL); /* only for people */
+	return attachment_note_carrier(application->replica, digest, application->office, (int64_t)length, err);
 }
 
 static int note_attachments(struct application *application, struct json_slice attachments, struct qosid_errbuf *err)
@@ -37,7 +49,7 @@ static int note_attachments(struct application *application, struct json_slice a
 	if (attachments.len == 0)
 		return 0;
 	while (rc == 0 && json_next(attachments, &position, &name, &value))
-		rc = note_inline(application, value, err);
+		rc = note_attachment(application, value, err);
 	return rc;
 }
 
@@ -77,7 +89,7 @@ static int apply_line(void *context, const struct changeset_line *line, struct q
 	enum revtree_outcome outcome;
 	int rc = replica_put_revision(application->replica, &revision, &outcome, err);
 
-	if (rc == 0 && application->own)
+	if (rc == 0)
 		rc = note_attachments(application, document->attachments, err);
 	if (rc == 0 && application->own)
 		rc = replica_clear_pending(application->replica, revision.id, &document->rev, err);
@@ -93,7 +105,7 @@ static int apply_line(void *context, const struct changeset_line *line, struct q
 int changeset_apply(struct replica *replica, const void *data, size_t len, const struct changeset_header *expected,
     const struct changeset_opening *opening, bool own, struct changeset_counts *counts, struct qosid_errbuf *err)
 {
-	struct application application = {.replica = replica, .own = own};
+	struct application application = {.replica = replica, .own = own, .office = expected->office};
 	int rc = changeset_decode(data, len, expected, opening, apply_line, &application, err);
 
 	if (rc == 0)

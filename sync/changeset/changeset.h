@@ -42,12 +42,13 @@ const uint8_t *changeset_dictionary_digest(
 /* What a new dictionary would save: compressed bytes of samples that it was not trained on, each alone. */
 struct changeset_gain {
 	size_t samples;
-	size_t with, without;
+	size_t with, without; /* without the new one, that is with the one in use now */
 };
 
-/* Train one on the newest records. *out is NULL when there are too few of them, or nothing common to them. */
-int changeset_dictionary_train(
-    struct replica *replica, struct changeset_dictionary **out, struct changeset_gain *gain, struct qosid_errbuf *err);
+/* Train one on the newest records. *out is NULL when there are too few of them, or nothing common to them. current (may
+ * be NULL) is the one in use now. */
+int changeset_dictionary_train(struct replica *replica, const struct changeset_dictionary *current,
+    struct changeset_dictionary **out, struct changeset_gain *gain, struct qosid_errbuf *err);
 
 /* ---- codec (encode.c, decode.c): knows documents, no database ---- */
 
@@ -55,6 +56,7 @@ int changeset_dictionary_train(
 struct changeset_packing {
 	int level;                                     /* zstd's; 0: 6; others are brought into its range */
 	const struct changeset_dictionary *dictionary; /* may be NULL; the reader must be told of it */
+	size_t inline_max; /* larger attachments go into the files log; 0: LIMIT_ATTACHMENT_INLINE_BYTES */
 	bool pad; /* bring the size to one of few (Padmé, at most 12 % more), so that it tells less about the content */
 };
 

@@ -79,7 +79,10 @@ static int choose_carriage(
 	    has_digest(batch->files, batch->file_count, digest))
 		return 0;
 	*carriage = AS_FILE;
-	if (length <= LIMIT_ATTACHMENT_INLINE_BYTES) {
+	/* What is empty has no part in a files log. */
+	if (length <= LIMIT_ATTACHMENT_INLINE_BYTES &&
+	    (length == 0 || collector->packing == NULL || collector->packing->inline_max == 0 ||
+		length <= (int64_t)collector->packing->inline_max)) {
 		size_t encoded = sodium_base64_ENCODED_LEN((size_t)length, sodium_base64_VARIANT_ORIGINAL);
 		if (collector->inline_bytes + encoded <= LIMIT_LINE_BYTES - LINE_SPARE)
 			*carriage = AS_DATA;

@@ -164,8 +164,8 @@ static int weigh(const struct samples *samples, size_t tried, size_t at, const s
 	return rc;
 }
 
-static int train(
-    struct samples *samples, struct changeset_dictionary **out, struct changeset_gain *gain, struct qosid_errbuf *err)
+static int train(struct samples *samples, const struct changeset_dictionary *current, struct changeset_dictionary **out,
+    struct changeset_gain *gain, struct qosid_errbuf *err)
 {
 	size_t tried, at;
 	uint8_t *data = malloc(TRAINED_BYTES);
@@ -185,7 +185,7 @@ static int train(
 	if (rc != 0)
 		goto out;
 	gain->samples = tried;
-	if ((rc = weigh(samples, tried, at, NULL, &gain->without, err)) != 0 ||
+	if ((rc = weigh(samples, tried, at, current, &gain->without, err)) != 0 ||
 	    (rc = weigh(samples, tried, at, *out, &gain->with, err)) != 0) {
 		changeset_dictionary_free(*out);
 		*out = NULL;
@@ -195,8 +195,8 @@ out:
 	return rc;
 }
 
-int changeset_dictionary_train(
-    struct replica *replica, struct changeset_dictionary **out, struct changeset_gain *gain, struct qosid_errbuf *err)
+int changeset_dictionary_train(struct replica *replica, const struct changeset_dictionary *current,
+    struct changeset_dictionary **out, struct changeset_gain *gain, struct qosid_errbuf *err)
 {
 	struct samples *samples = calloc(1, sizeof(*samples));
 	struct replica_info info;
@@ -211,7 +211,7 @@ int changeset_dictionary_train(
 		rc = replica_visit_changes(replica, info.sequence > SAMPLES_MAX ? info.sequence - SAMPLES_MAX : 0, 0,
 		    add_sample, samples, err);
 	if (rc >= 0)
-		rc = samples->count >= SAMPLES_MIN ? train(samples, out, gain, err) : 0;
+		rc = samples->count >= SAMPLES_MIN ? train(samples, current, out, gain, err) : 0;
 	qosid_buf_wipe(&samples->text);
 	free(samples);
 	return rc;

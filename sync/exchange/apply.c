@@ -68,6 +68,26 @@ static int note_unread(struct run *run, struct qosid_errbuf *err)
 	return replica_put_position(run->exchange->replica, name, &position, err);
 }
 
+/* The dictionary that a change set needs, if any; one that it brings is remembered. */
+static int find_dictionary(
+    struct run *run, const struct commit *commit, const struct age_key *key, struct dictionary_use *use)
+{
+	struct exchange *exchange = run->exchange;
+	int rc;
+
+	if (!commit->has_dictionary)
+		return 0;
+	run->cause = "replica";
+	if ((rc = dictionary_use_read(exchange, run->log, use, &run->fault)) != 0)
+		return rc;
+	run->cause = "dictionary";
+	if ((rc = dictionary_use_follow(exchange, commit, key, use, &run->fault)) != 0) {
+		(void)qosid_error_within(&run->fault, "%s change set %" PRId64, run->log->name, commit->sequence);
+		return rc;
+	}
+	return commit->brings_dictionary ? dictionary_use_put(exchange, run->log, use, &run->fault) : 0;
+}
+
 /* Apply the change set in payload and move the point, in one transaction. */
 static int apply_set(
     struct run *run, const struct log_point *point, const struct commit *commit, const struct qosid_buf *payload)
@@ -75,6 +95,7 @@ static int apply_set(
 	struct exchange *exchange = run->exchange;
 	struct changeset_header header = {exchange->space, run->log->office, point->sequence};
 	struct changeset_counts counts = {0};
+	struct dictionary_use use = {0};
 	struct exchange_access access;
 	int rc;
 
@@ -83,9 +104,11 @@ static int apply_set(
 		return rc;
 	if (access.key == NULL && (rc = note_unread(run, &run->fault)) != 0)
 		goto out;
+	if (access.key != NULL && (rc = find_dictionary(run, commit, access.key, &use)) != 0)
+		goto out;
 	if (access.key != NULL && !access.revoked &&
 	    (rc = changeset_apply(exchange->replica, payload->data, payload->len, &header,
-		 &(struct changeset_opening){.key = access.key}, run->own, &counts, &run->fault)) != 0) {
+		 &(struct changeset_opening){access.key, use.dictionary}, run->own, &counts, &run->fault)) != 0) {
 		run->cause = rc == QOSID_ERR_CORRUPT ? "replica" : "payload";
 		(void)qosid_error_within(&run->fault, "%s change set %" PRId64, run->log->name, point->sequence);
 		goto out;
@@ -102,6 +125,7 @@ static int apply_set(
 	exchange->report.revisions_applied += counts.news;
 	exchange->report.conflicts += counts.conflicts;
 out:
+	dictionary_use_end(&use);
 	replica_rollback(exchange->replica);
 	return rc;
 }

@@ -41,10 +41,14 @@ struct commit {
 	int64_t epoch;                                    /* 0: no Qosid-Epoch trailer (roster commits) */
 	uint8_t roster[LIMIT_ROSTER_HEADS][DIGEST_BYTES]; /* Qosid-Roster: the heads of the state, sorted */
 	size_t roster_count;
-	uint8_t content[DIGEST_BYTES];      /* Qosid-Content */
-	uint8_t previous[DIGEST_BYTES];     /* Qosid-Previous; only with a parent */
-	char file_digest[DIGEST_TEXT_SIZE]; /* Qosid-File: of the whole attachment (files logs); "" when absent */
-	int64_t file_part, file_parts;      /* Qosid-Part: <part>/<parts>, from 1 */
+	uint8_t content[DIGEST_BYTES];            /* Qosid-Content */
+	bool has_dictionary;                      /* the payload is compressed with one */
+	uint8_t dictionary[DIGEST_BYTES];         /* Qosid-Dictionary: its digest in clear */
+	bool brings_dictionary;                   /* the tree holds it, as dictionary.age */
+	uint8_t dictionary_content[DIGEST_BYTES]; /* Qosid-Dictionary-Content: digest of dictionary.age */
+	uint8_t previous[DIGEST_BYTES];           /* Qosid-Previous; only with a parent */
+	char file_digest[DIGEST_TEXT_SIZE];       /* Qosid-File: of the whole attachment (files logs); "" when absent */
+	int64_t file_part, file_parts;            /* Qosid-Part: <part>/<parts>, from 1 */
 	struct commit_seen *seen;
 	size_t seen_count;
 };

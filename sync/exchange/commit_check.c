@@ -131,6 +131,8 @@ int commit_check(const struct commit *commit, struct qosid_errbuf *err)
 	}
 	if (commit->epoch < 0)
 		return qosid_error(err, QOSID_ERR_INVALID, "trailer Qosid-Epoch is negative");
+	if (commit->brings_dictionary && !commit->has_dictionary)
+		return qosid_error(err, QOSID_ERR_INVALID, "trailer Qosid-Dictionary-Content has no Qosid-Dictionary");
 	rc = check_subject(commit->subject, err);
 	if (rc == 0)
 		rc = check_file(commit, err);

@@ -61,6 +61,10 @@ static int format_trailers(struct qosid_buf *out, const struct commit *commit, s
 		rc = format_digest(out, "Qosid-Roster", commit->roster[i], err);
 	if (rc == 0)
 		rc = format_digest(out, "Qosid-Content", commit->content, err);
+	if (rc == 0 && commit->has_dictionary)
+		rc = format_digest(out, "Qosid-Dictionary", commit->dictionary, err);
+	if (rc == 0 && commit->brings_dictionary)
+		rc = format_digest(out, "Qosid-Dictionary-Content", commit->dictionary_content, err);
 	if (rc == 0 && commit->file_digest[0] != '\0')
 		rc = qosid_buf_append_format(out, err, "Qosid-File: %s\nQosid-Part: %" PRId64 "/%" PRId64 "\n",
 		    commit->file_digest, commit->file_part, commit->file_parts);

@@ -242,6 +242,10 @@ static int parse_content(struct commit *out, struct cursor *cursor, struct qosid
 		return rc;
 	if (!found)
 		return missing(err, "trailer Qosid-Content");
+	if ((rc = take_digest(cursor, "Qosid-Dictionary: ", out->dictionary, &out->has_dictionary, err)) != 0 ||
+	    (rc = take_digest(
+		 cursor, "Qosid-Dictionary-Content: ", out->dictionary_content, &out->brings_dictionary, err)) != 0)
+		return rc;
 	if (take_line(cursor, "Qosid-File: ", &value)) {
 		if (value.len == 0 || !parse_text(out->file_digest, sizeof(out->file_digest), &value))
 			return missing(err, "trailer Qosid-File");

@@ -14,6 +14,7 @@
 
 #include "crypto/error.h"
 #include "crypto/keys.h"
+#include "sync/changeset/changeset.h"
 #include "sync/exchange/link.h"
 #include "sync/exchange/log.h"
 #include "sync/exchange/repo.h"
@@ -37,6 +38,13 @@ struct exchange_progress {
 	void *context;
 };
 
+/* How this office publishes. All zeros: as it comes. */
+struct exchange_settings {
+	bool no_dictionary; /* train none, and use none */
+	bool pad;
+	size_t inline_max; /* attachments above this many bytes go into the files log; 0: as large as may be */
+};
+
 /* An office at work. All pointers are borrowed from the space; epoch keys are unwrapped when first needed. */
 struct exchange {
 	struct repo *repo;
@@ -50,6 +58,7 @@ struct exchange {
 	uint8_t root[DIGEST_BYTES];
 	struct roster_logs *logs; /* how far the roster has been read; the refs are the truth */
 	struct keyring *keyring;
+	struct exchange_settings settings;
 	struct exchange_progress progress;
 	struct exchange_report report;
 };
@@ -132,6 +141,32 @@ struct exchange_access {
  * arrived. */
 int exchange_find_access(struct exchange *exchange, const struct log *log, const struct commit *commit, int64_t state,
     struct exchange_access *out, struct qosid_errbuf *err);
+
+/* ---- dictionary.c: the zstd dictionary in use in an office's log ---- */
+
+/* Starts as {0}: none. */
+struct dictionary_use {
+	struct changeset_dictionary *dictionary;
+	char recipient[AGE_RECIPIENT_SIZE]; /* of the epoch under which it came, and only under which it may be used */
+	int64_t sequence;                   /* of the change set that brought it */
+};
+void dictionary_use_end(struct dictionary_use *use); /* wipes */
+
+/* What the replica remembers for a log, and noting it (in the caller's transaction). */
+int dictionary_use_read(
+    struct exchange *exchange, const struct log *log, struct dictionary_use *out, struct qosid_errbuf *err);
+int dictionary_use_put(
+    struct exchange *exchange, const struct log *log, const struct dictionary_use *use, struct qosid_errbuf *err);
+
+/* Go on by a verified commit of the log: take the dictionary that it brings, or hold the one that it names against the
+ * one in use. QOSID_ERR_INVALID, QOSID_ERR_REFUSED: what the commit says about it does not hold. */
+int dictionary_use_follow(struct exchange *exchange, const struct commit *commit, const struct age_key *key,
+    struct dictionary_use *use, struct qosid_errbuf *err);
+
+/* Before publishing: which dictionary to use after point under this epoch's recipient. *fresh: it is a new one, and the
+ * next change set has to bring it. Begins a transaction of its own. */
+int dictionary_choose(struct exchange *exchange, const struct log *log, const struct log_point *point,
+    const char *recipient, struct dictionary_use *use, bool *fresh, struct qosid_errbuf *err);
 
 /* ---- publish.c ---- */
 

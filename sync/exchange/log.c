@@ -213,7 +213,16 @@ int log_compare(struct repo *repo, const struct log_point *point, const git_oid 
 	return rc;
 }
 
-/* The payload's entry of the tree: alone, but for the epochs folder that a roster commit may have. */
+/* What may stand beside the payload in the tree. */
+static bool is_beside(const struct log *log, const struct commit *commit, const struct repo_entry *entry)
+{
+	if (log->kind == LOG_ROSTER)
+		return strcmp(entry->name, "epochs") == 0 && entry->is_tree;
+	return commit->brings_dictionary && strcmp(entry->name, LOG_DICTIONARY_NAME) == 0 && !entry->is_tree;
+}
+
+/* The payload's entry of the tree: alone, but for the epochs folder that a roster commit may have, and the dictionary
+ * that a change set may bring. */
 static int read_payload(struct repo *repo, const struct log *log, const struct commit *commit,
     struct qosid_buf *payload, struct qosid_errbuf *err)
 {
@@ -228,7 +237,7 @@ static int read_payload(struct repo *repo, const struct log *log, const struct c
 	for (size_t i = 0; i < count; i++) {
 		if (strcmp(entries[i].name, kinds[log->kind].payload) == 0 && !entries[i].is_tree)
 			found = i;
-		else if (log->kind != LOG_ROSTER || strcmp(entries[i].name, "epochs") != 0 || !entries[i].is_tree) {
+		else if (!is_beside(log, commit, &entries[i])) {
 			rc = qosid_error(
 			    err, QOSID_ERR_INVALID, "the tree holds %s, which does not belong there", entries[i].name);
 			goto out;
@@ -238,6 +247,35 @@ static int read_payload(struct repo *repo, const struct log *log, const struct c
 		rc = qosid_error(err, QOSID_ERR_INVALID, "the tree holds no %s", kinds[log->kind].payload);
 	else
 		rc = repo_read(repo, &entries[found].id, GIT_OBJECT_BLOB, kinds[log->kind].payload_max, payload, err);
+out:
+	qosid_buf_free(&tree);
+	return rc;
+}
+
+int log_read_dictionary(struct repo *repo, const struct commit *commit, struct qosid_buf *out, struct qosid_errbuf *err)
+{
+	struct repo_entry entries[LIMIT_TREE_ENTRIES];
+	uint8_t digest[DIGEST_BYTES];
+	struct qosid_buf tree = {0};
+	size_t count = 0, i = 0;
+	int rc;
+
+	qosid_buf_reset(out);
+	if ((rc = repo_read(repo, &commit->tree, GIT_OBJECT_TREE, LIMIT_MESSAGE_BYTES, &tree, err)) != 0 ||
+	    (rc = repo_parse_tree(&tree, entries, &count, err)) != 0)
+		goto out;
+	while (i < count && strcmp(entries[i].name, LOG_DICTIONARY_NAME) != 0)
+		i++;
+	if (i == count) {
+		rc = qosid_error(err, QOSID_ERR_INVALID, "the tree holds no %s", LOG_DICTIONARY_NAME);
+		goto out;
+	}
+	if ((rc = repo_read(repo, &entries[i].id, GIT_OBJECT_BLOB, LIMIT_DICTIONARY_SEALED_BYTES, out, err)) != 0)
+		goto out;
+	digest_compute(digest, out->data, out->len);
+	if (memcmp(digest, commit->dictionary_content, DIGEST_BYTES) != 0)
+		rc = qosid_error(
+		    err, QOSID_ERR_REFUSED, "%s is not what Qosid-Dictionary-Content says", LOG_DICTIONARY_NAME);
 out:
 	qosid_buf_free(&tree);
 	return rc;
@@ -338,6 +376,8 @@ static int check_place(const struct log *log, const struct log_rules *rules, con
 	if ((log->kind == LOG_FILES) != (commit->file_digest[0] != '\0'))
 		return qosid_error(err, QOSID_ERR_REFUSED, "the trailer Qosid-File %s",
 		    log->kind == LOG_FILES ? "is missing" : "does not belong here");
+	if (log->kind != LOG_OFFICE && commit->has_dictionary)
+		return qosid_error(err, QOSID_ERR_REFUSED, "the trailer Qosid-Dictionary does not belong here");
 	return 0;
 }
 
@@ -383,6 +423,8 @@ int log_verify_next(struct repo *repo, const struct log *log, const struct log_r
 		rc = qosid_error(err, QOSID_ERR_REFUSED, "%s is not what Qosid-Content says", kinds[log->kind].payload);
 		goto out;
 	}
+	if (commit->brings_dictionary && (rc = log_read_dictionary(repo, commit, &signed_bytes, err)) != 0)
+		goto out;
 	point->sequence++;
 	git_oid_cpy(&point->commit, id);
 	memcpy(point->digest, digest, DIGEST_BYTES);

@@ -115,7 +115,15 @@ int log_append(struct repo *repo, const struct log *log, const char *space, cons
     struct log_point *point, struct commit *commit, const struct qosid_buf *payload,
     const struct repo_entry *tree_extra, size_t extra_count, struct qosid_errbuf *err);
 
+/* Put the dictionary.age that a commit brings into out, which is reset first; it is what Qosid-Dictionary-Content says.
+ */
+int log_read_dictionary(
+    struct repo *repo, const struct commit *commit, struct qosid_buf *out, struct qosid_errbuf *err);
+
 /* The one name of the payload in the tree. */
 const char *log_payload_name(enum log_kind kind);
+
+/* What a dictionary stands under beside it. */
+#define LOG_DICTIONARY_NAME "dictionary.age"
 
 #endif

@@ -25,6 +25,7 @@ struct proof {
 	size_t sets;
 	struct replica_record record; /* scratch of find_line() */
 	int64_t part;                 /* the last one of it; 0: between attachments */
+	struct dictionary_use use;    /* in the log that is being read */
 };
 
 static int tell(struct proof *proof, const struct log *log, int64_t sequence, const git_oid *evidence,
@@ -129,8 +130,14 @@ static int prove_payload(struct proof *proof, const struct log *log, const struc
 	key = access.key;
 	if (key == NULL || access.revoked) /* not for this office, or set aside: then there is nothing to compare */
 		return 0;
+	*cause = "dictionary";
+	if ((rc = dictionary_use_follow(exchange, commit, key, &proof->use, fault)) != 0) {
+		(void)qosid_error_within(fault, "%s change set %" PRId64, log->name, commit->sequence);
+		return rc;
+	}
 	*cause = "payload";
 	opening.key = key;
+	opening.dictionary = commit->has_dictionary ? proof->use.dictionary : NULL;
 	rc = log->kind == LOG_FILES
 		 ? prove_part(proof, commit, payload, key, fault)
 		 : changeset_decode(payload->data, payload->len, &header, &opening, find_line, proof, fault);
@@ -173,6 +180,7 @@ static int prove_log(struct proof *proof, const struct log *log, const git_oid *
 	int rc = 0;
 
 	proof->part = 0;
+	dictionary_use_end(&proof->use);
 	if (tip != NULL)
 		rc = log_compare(exchange->repo, &point, tip, &relation, &chain, &fault);
 	for (; rc == 0 && i < chain.count; i++) {
@@ -250,6 +258,7 @@ int exchange_prove(
 			rc = prove_member(&proof, LOG_FILES, office, err);
 	}
 	*sets = proof.sets;
+	dictionary_use_end(&proof.use);
 	replica_record_free(&proof.record);
 	roster_free(fresh.roster);
 	roster_logs_free(fresh.logs);

@@ -26,6 +26,8 @@ struct round {
 	const char *recipient;
 	uint8_t roster[LIMIT_ROSTER_HEADS][DIGEST_BYTES]; /* the heads of the newest state */
 	size_t roster_count;
+	struct dictionary_use use;
+	bool fresh; /* use has not been brought by a change set yet */
 	size_t bytes;
 	size_t sets, revisions;
 };
@@ -152,18 +154,67 @@ static int append_file(struct round *round, const uint8_t digest[DIGEST_BYTES], 
 	return rc;
 }
 
+/* Put the dictionary that is new beside the payload. */
+static int bring_dictionary(
+    struct round *round, struct commit *commit, struct repo_entry *entry, struct qosid_errbuf *err)
+{
+	struct qosid_buf sealed = {0};
+	size_t len;
+	const void *data = changeset_dictionary_data(round->use.dictionary, &len);
+	int rc = age_encrypt_buf(&sealed, &round->recipient, 1, data, len, err);
+
+	*entry = (struct repo_entry){.name = LOG_DICTIONARY_NAME};
+	commit->brings_dictionary = true;
+	if (rc == 0) {
+		digest_compute(commit->dictionary_content, sealed.data, sealed.len);
+		rc = repo_write(round->exchange->repo, GIT_OBJECT_BLOB, sealed.data, sealed.len, &entry->id, err);
+	}
+	qosid_buf_free(&sealed);
+	return rc;
+}
+
+/* Queue the commit of a collected change set, with its dictionary. */
+static int append_commit(
+    struct round *round, struct commit *commit, const struct qosid_buf *payload, struct qosid_errbuf *err)
+{
+	struct exchange *exchange = round->exchange;
+	struct repo_entry beside;
+	size_t count = 0;
+	int rc;
+
+	if (round->use.dictionary != NULL) {
+		commit->has_dictionary = true;
+		memcpy(commit->dictionary, changeset_dictionary_digest(round->use.dictionary), DIGEST_BYTES);
+	}
+	if (round->fresh) {
+		if ((rc = bring_dictionary(round, commit, &beside, err)) != 0)
+			return rc;
+		count = 1;
+	}
+	if ((rc = log_append(exchange->repo, &round->office, exchange->space, exchange->identity, &round->office_point,
+		 commit, payload, &beside, count, err)) != 0 ||
+	    !round->fresh)
+		return rc;
+	round->fresh = false;
+	round->use.sequence = round->office_point.sequence;
+	return dictionary_use_put(exchange, &round->office, &round->use, err);
+}
+
 /* Collect one change set and queue its commits. *done when nothing is pending any more. */
 static int append_set(struct round *round, bool *done, struct qosid_errbuf *err)
 {
 	struct exchange *exchange = round->exchange;
 	struct changeset_header header = {exchange->space, exchange->office, round->office_point.sequence + 1};
+	struct changeset_packing packing = {.dictionary = round->use.dictionary,
+	    .inline_max = exchange->settings.inline_max,
+	    .pad = exchange->settings.pad};
 	struct commit_seen seen[SEEN_MAX];
 	struct changeset_batch batch = {0};
 	struct commit commit = {0};
 	char subject[160];
 	int rc;
 
-	if ((rc = changeset_collect(exchange->replica, &header, round->recipient, NULL, &batch, err)) != 0)
+	if ((rc = changeset_collect(exchange->replica, &header, round->recipient, &packing, &batch, err)) != 0)
 		goto out;
 	*done = batch.revisions == 0;
 	if (*done)
@@ -176,8 +227,7 @@ static int append_set(struct round *round, bool *done, struct qosid_errbuf *err)
 	    batch.revisions, batch.revisions == 1 ? "" : "s", batch.documents, batch.documents == 1 ? "" : "s");
 	fill_commit(round, &commit, subject);
 	if ((rc = collect_seen(round, &commit, seen, err)) != 0 ||
-	    (rc = log_append(exchange->repo, &round->office, exchange->space, exchange->identity, &round->office_point,
-		 &commit, &batch.payload, NULL, 0, err)) != 0 ||
+	    (rc = append_commit(round, &commit, &batch.payload, err)) != 0 ||
 	    (rc = changeset_mark_published(exchange->replica, &batch, err)) != 0)
 		goto out;
 	round->bytes += batch.payload.len;
@@ -266,6 +316,7 @@ static int check_right(struct exchange *exchange, bool *may, struct qosid_errbuf
 int exchange_publish(struct exchange *exchange, struct qosid_errbuf *err)
 {
 	struct round round = {.exchange = exchange};
+	struct replica_info info;
 	bool may = false, done = false;
 	int rc;
 
@@ -280,11 +331,16 @@ int exchange_publish(struct exchange *exchange, struct qosid_errbuf *err)
 	if ((rc = roster_list_heads(exchange->roster, -1, round.roster, &round.roster_count, err)) != 0 ||
 	    (rc = recover_log(exchange, &round.files, &round.files_point, err)) != 0 ||
 	    (rc = recover_log(exchange, &round.office, &round.office_point, err)) != 0 ||
-	    (rc = replica_visit_findings(exchange->replica, refuse_fork, &round, err)) != 0)
+	    (rc = replica_visit_findings(exchange->replica, refuse_fork, &round, err)) != 0 ||
+	    (rc = replica_read_info(exchange->replica, &info, err)) != 0)
 		return rc;
+	if (info.pending > 0)
+		rc = dictionary_choose(
+		    exchange, &round.office, &round.office_point, round.recipient, &round.use, &round.fresh, err);
 	while (rc == 0 && !done) {
 		rc = publish_round(&round, &done, err);
 		exchange_report_progress(exchange, "publish", exchange->report.revisions_published, 0);
 	}
+	dictionary_use_end(&round.use);
 	return rc;
 }

@@ -279,3 +279,42 @@ int attachment_read(struct replica *replica, const uint8_t digest[DIGEST_BYTES],
 	sqlite3_finalize(row);
 	return rc;
 }
+
+/* ---- content that is not here ---- */
+
+int attachment_note_carrier(struct replica *replica, const uint8_t digest[DIGEST_BYTES], const char *office,
+    int64_t length, struct qosid_errbuf *err)
+{
+	int rc = replica_need_transaction(replica, err);
+
+	if (rc != 0)
+		return rc;
+	return replica_run(replica, STATEMENT_CARRIER_PUT, err, "bti", digest, (size_t)DIGEST_BYTES, office, length);
+}
+
+int attachment_visit_absent(struct replica *replica, const uint8_t *digest,
+    int (*visit)(void *context, const struct attachment_absence *absence, struct qosid_errbuf *err), void *context,
+    struct qosid_errbuf *err)
+{
+	sqlite3_stmt *row = NULL;
+	int rc = replica_prepare(replica,
+	    "SELECT digest, office, length FROM carrier WHERE (?1 IS NULL OR digest = ?1) AND"
+	    " NOT EXISTS (SELECT 1 FROM attachment WHERE attachment.digest = carrier.digest) ORDER BY digest, office",
+	    &row, err);
+
+	if (rc == 0 && digest != NULL)
+		rc = replica_bind(replica, row, err, "b", digest, (size_t)DIGEST_BYTES);
+	while (rc == 0 && (rc = replica_walk_next(replica, row, err)) == 1) {
+		struct attachment_absence absence = {
+		    .office = (const char *)sqlite3_column_text(row, 1), .length = sqlite3_column_int64(row, 2)};
+
+		if (sqlite3_column_bytes(row, 0) != DIGEST_BYTES) {
+			rc = qosid_error(err, QOSID_ERR_CORRUPT, "a digest of an absent attachment is damaged");
+			break;
+		}
+		memcpy(absence.digest, sqlite3_column_blob(row, 0), DIGEST_BYTES);
+		rc = visit(context, &absence, err);
+	}
+	sqlite3_finalize(row);
+	return rc;
+}

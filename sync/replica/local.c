@@ -1,5 +1,5 @@
 /*
- * Small named things: _local documents, positions of logs, findings. None of them is replicated.
+ * Small named things: _local documents, positions of logs, dictionaries, findings. None of them is replicated.
  */
 #include <string.h>
 
@@ -70,6 +70,39 @@ int replica_put_position(
 		return rc;
 	return replica_run(replica, STATEMENT_POSITION_PUT, err, "titbi", log, position->sequence, position->commit,
 	    position->digest, sizeof(position->digest), position->time);
+}
+
+/* ---- dictionaries ---- */
+
+int replica_read_dictionary(
+    struct replica *replica, const char *log, struct replica_dictionary *out, struct qosid_errbuf *err)
+{
+	sqlite3_stmt *row;
+	int rc = replica_query(replica, STATEMENT_DICTIONARY_READ, &row, err, "t", log);
+
+	out->sequence = 0;
+	qosid_buf_reset(&out->recipient);
+	qosid_buf_wipe(&out->data);
+	if (rc != 0 || !row)
+		return rc;
+	rc = qosid_buf_append(&out->recipient, sqlite3_column_text(row, 0), (size_t)sqlite3_column_bytes(row, 0), err);
+	if (rc == 0)
+		rc = qosid_buf_append(
+		    &out->data, sqlite3_column_blob(row, 2), (size_t)sqlite3_column_bytes(row, 2), err);
+	if (rc == 0)
+		out->sequence = sqlite3_column_int64(row, 1);
+	replica_query_end(row);
+	return rc;
+}
+
+int replica_put_dictionary(struct replica *replica, const char *log, const char *recipient, int64_t sequence,
+    const void *data, size_t len, struct qosid_errbuf *err)
+{
+	int rc = replica_need_transaction(replica, err);
+
+	if (rc != 0)
+		return rc;
+	return replica_run(replica, STATEMENT_DICTIONARY_PUT, err, "ttib", log, recipient, sequence, data, len);
 }
 
 /* ---- findings ---- */

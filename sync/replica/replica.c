@@ -96,6 +96,17 @@ static const char *const migrations[REPLICA_SCHEMA_VERSION] = {
     " leaf INTEGER NOT NULL,"
     " PRIMARY KEY (id, generation, hash)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX purged_sequence ON purged (sequence);",
+    /* The dictionary in use in each log; and whose logs name an attachment whose content did not come along. */
+    "CREATE TABLE dictionary ("
+    " log TEXT PRIMARY KEY,"
+    " recipient TEXT NOT NULL,"
+    " sequence INTEGER NOT NULL,"
+    " data BLOB NOT NULL) STRICT;"
+    "CREATE TABLE carrier ("
+    " digest BLOB NOT NULL,"
+    " office TEXT NOT NULL,"
+    " length INTEGER NOT NULL,"
+    " PRIMARY KEY (digest, office)) STRICT, WITHOUT ROWID;",
 };
 
 #define DOCUMENT_OF_ID "(SELECT number FROM document WHERE id = ?1)"
@@ -171,6 +182,10 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
 			      " time = excluded.time, stops = excluded.stops",
     [STATEMENT_FINDING_CLEAR] = "DELETE FROM finding WHERE log = ?1",
     [STATEMENT_WARNINGS_CLEAR] = "DELETE FROM finding WHERE stops = 0",
+    [STATEMENT_DICTIONARY_READ] = "SELECT recipient, sequence, data FROM dictionary WHERE log = ?1",
+    [STATEMENT_DICTIONARY_PUT] = "INSERT OR REPLACE INTO dictionary (log, recipient, sequence, data)"
+				 " VALUES (?1, ?2, ?3, ?4)",
+    [STATEMENT_CARRIER_PUT] = "INSERT OR IGNORE INTO carrier (digest, office, length) VALUES (?1, ?2, ?3)",
 };
 
 /* ---- errors ---- */

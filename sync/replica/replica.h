@@ -201,6 +201,19 @@ int attachment_is_published(
     struct replica *replica, const uint8_t digest[DIGEST_BYTES], bool *published, struct qosid_errbuf *err);
 int attachment_set_published(struct replica *replica, const uint8_t digest[DIGEST_BYTES], struct qosid_errbuf *err);
 
+/* Note that an office's log names content that did not come along, so that its files log must have it; and those whose
+ * content is still not here. visit as ever; digest NULL: of all contents, ordered by digest and office. */
+struct attachment_absence {
+	uint8_t digest[DIGEST_BYTES];
+	const char *office;
+	int64_t length; /* as the log says */
+};
+int attachment_note_carrier(struct replica *replica, const uint8_t digest[DIGEST_BYTES], const char *office,
+    int64_t length, struct qosid_errbuf *err);
+int attachment_visit_absent(struct replica *replica, const uint8_t *digest,
+    int (*visit)(void *context, const struct attachment_absence *absence, struct qosid_errbuf *err), void *context,
+    struct qosid_errbuf *err);
+
 /* ---- small named things (local.c) ---- */
 
 /* _local documents: never replicated, plain overwrite. body is a checked JSON object. Delete by body len 0. */
@@ -219,6 +232,17 @@ int replica_read_position(
     struct replica *replica, const char *log, struct replica_position *out, struct qosid_errbuf *err);
 int replica_put_position(
     struct replica *replica, const char *log, const struct replica_position *position, struct qosid_errbuf *err);
+
+/* The dictionary in use in a log. Starts as {0}; data holds pieces of records, so whoever is done with it wipes it. */
+struct replica_dictionary {
+	struct qosid_buf recipient; /* the epoch's, under which it came; text */
+	int64_t sequence;           /* of the change set that brought it; 0: there is none */
+	struct qosid_buf data;
+};
+int replica_read_dictionary(
+    struct replica *replica, const char *log, struct replica_dictionary *out, struct qosid_errbuf *err);
+int replica_put_dictionary(struct replica *replica, const char *log, const char *recipient, int64_t sequence,
+    const void *data, size_t len, struct qosid_errbuf *err);
 
 /* What was refused, with its evidence. One open finding a (log, cause); putting it again updates it. */
 struct replica_finding {

@@ -21,7 +21,7 @@
 #include "sync/replica/revision.h"
 #include "sync/replica/revtree.h"
 
-#define REPLICA_SCHEMA_VERSION 2
+#define REPLICA_SCHEMA_VERSION 3
 #define REPLICA_CHUNK_BYTES (256u << 10) /* of attachment content, so that 1 GiB streams in bounded memory */
 
 /* document.flags; the SQL spells out the numbers. The marks of pending bodies count only in rows whose sequence is
@@ -76,6 +76,9 @@ enum replica_statement {
 	STATEMENT_FINDING_PUT,
 	STATEMENT_FINDING_CLEAR,
 	STATEMENT_WARNINGS_CLEAR,
+	STATEMENT_DICTIONARY_READ,
+	STATEMENT_DICTIONARY_PUT,
+	STATEMENT_CARRIER_PUT,
 	STATEMENT_COUNT
 };
 

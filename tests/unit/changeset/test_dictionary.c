@@ -128,10 +128,10 @@ static void test_training(void **state)
 
 	(void)state;
 	fill(0, 100);
-	assert_done(changeset_dictionary_train(replica, &dictionary, &gain, E));
+	assert_done(changeset_dictionary_train(replica, NULL, &dictionary, &gain, E));
 	assert_null(dictionary); /* a hundred records would only be learned by heart */
 	fill(100, 1500);
-	assert_done(changeset_dictionary_train(replica, &dictionary, &gain, E));
+	assert_done(changeset_dictionary_train(replica, NULL, &dictionary, &gain, E));
 	assert_non_null(dictionary);
 	assert_true(gain.samples >= 100 && gain.with * 2 < gain.without);
 
@@ -152,7 +152,7 @@ static void test_training(void **state)
 
 	/* One of other records is another one. */
 	fill(1500, 4000);
-	assert_done(changeset_dictionary_train(replica, &other, &gain, E));
+	assert_done(changeset_dictionary_train(replica, NULL, &other, &gain, E));
 	assert_non_null(other);
 	assert_refused(QOSID_ERR_INVALID, "", "another dictionary", decode(&with, other, &lines, E));
 	changeset_dictionary_free(other);
@@ -184,7 +184,7 @@ static void test_stock_tools(void **state)
 	size_t len;
 
 	(void)state;
-	assert_done(changeset_dictionary_train(replica, &dictionary, &gain, E));
+	assert_done(changeset_dictionary_train(replica, NULL, &dictionary, &gain, E));
 	encode(&payload, &(struct changeset_packing){.dictionary = dictionary, .pad = true}, 10);
 	assert_done(age_key_format_secret(key, &secret, E));
 	data = changeset_dictionary_data(dictionary, &len);
