@@ -94,7 +94,8 @@ static int write_attachment(struct replica *replica, const struct replica_record
 		return code;
 	code = attachment_read(replica, digest, 0, -1, &sink, err);
 	if (code == QOSID_ERR_NOTFOUND)
-		qosid_error_hint(err, "its content has not arrived in this office yet: qosid sync");
+		qosid_error_hint(
+		    err, "bring it with qosid fetch-file %.150s %.100s", (const char *)record->id.data, name);
 	return code;
 }
 

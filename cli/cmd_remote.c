@@ -22,6 +22,7 @@ enum {
 	OPTION_TOTAL,
 	OPTION_RATE_UP,
 	OPTION_RATE_DOWN,
+	OPTION_FILES,
 	OPTION_FILE /* and following, see files */
 };
 
@@ -92,8 +93,9 @@ static int read_options(struct remote *remote, int argc, char **argv, struct qos
 	    {"proxy", required_argument, NULL, OPTION_PROXY}, {"idle-timeout", required_argument, NULL, OPTION_IDLE},
 	    {"total-timeout", required_argument, NULL, OPTION_TOTAL},
 	    {"rate-up", required_argument, NULL, OPTION_RATE_UP},
-	    {"rate-down", required_argument, NULL, OPTION_RATE_DOWN}, {"ssh-key", required_argument, NULL, OPTION_FILE},
-	    {"ca", required_argument, NULL, OPTION_FILE + 1}, {"client-cert", required_argument, NULL, OPTION_FILE + 2},
+	    {"rate-down", required_argument, NULL, OPTION_RATE_DOWN}, {"files", required_argument, NULL, OPTION_FILES},
+	    {"ssh-key", required_argument, NULL, OPTION_FILE}, {"ca", required_argument, NULL, OPTION_FILE + 1},
+	    {"client-cert", required_argument, NULL, OPTION_FILE + 2},
 	    {"client-key", required_argument, NULL, OPTION_FILE + 3},
 	    {"token-file", required_argument, NULL, OPTION_FILE + 4}, OPTIONS_COMMON};
 	int opt, code = 0;
@@ -112,6 +114,8 @@ static int read_options(struct remote *remote, int argc, char **argv, struct qos
 			remote->settings.target.credential_helper = optarg;
 		else if (opt == OPTION_PROXY)
 			remote->settings.target.proxy = optarg;
+		else if (opt == OPTION_FILES)
+			code = space_parse_files(&remote->settings.files, optarg, err);
 		else if (opt >= OPTION_FILE)
 			*file_of(remote, (size_t)(opt - OPTION_FILE)) = optarg;
 		else
@@ -244,6 +248,8 @@ static int add(struct remote *remote, const char *name, const char *url, struct 
 	code = space_add_remote(remote->cli->space, name, url, remote->create, err);
 	if (code != 0 && !remote->create)
 		qosid_error_hint(err, "with --create the folder is made when it is not there");
+	if (code == 0 && remote->settings.files != EXCHANGE_FILES_ALWAYS)
+		code = space_set_remote_files(remote->cli->space, name, remote->settings.files, err);
 	return code;
 }
 
@@ -385,7 +391,8 @@ const struct command cmd_remote = {
 	    "  --idle-timeout SECONDS  give up when the other side is silent for so long (60)\n"
 	    "  --total-timeout SECONDS end an exchange after so long (3600)\n"
 	    "  --rate-up BYTES         send no more than so many bytes a second\n"
-	    "  --rate-down BYTES       receive no more than so many bytes a second\n\n"
+	    "  --rate-down BYTES       receive no more than so many bytes a second\n"
+	    "  --files WHEN            fetch large attachments always, on-demand (qosid fetch-file) or never\n\n"
 	    "With --json, ls prints one object a remote, {\"name\",\"url\"}, and test one a check,\n"
 	    "{\"check\",\"ok\",\"text\",\"hint\"}.\n\n"
 	    "Examples:\n"

@@ -13,6 +13,10 @@ struct verify {
 	struct cli *cli;
 	struct progress progress;
 	size_t findings, stops;
+	size_t absent; /* attachments whose content is not here */
+	int64_t absent_bytes;
+	uint8_t last[DIGEST_BYTES];
+	struct qosid_buf where; /* logs, joined by commas */
 };
 
 static int print_finding(void *context, const struct replica_finding *finding, struct qosid_errbuf *err)
@@ -44,6 +48,23 @@ static int print_finding(void *context, const struct replica_finding *finding, s
 	return output_check(err);
 }
 
+/* Left in files logs that were not fetched: not here, and not missing. */
+static int count_absent(void *context, const struct attachment_absence *absence, struct qosid_errbuf *err)
+{
+	struct verify *verify = context;
+	char log[LOG_NAME_SIZE + 2];
+
+	if (verify->absent == 0 || memcmp(verify->last, absence->digest, DIGEST_BYTES) != 0) {
+		verify->absent++;
+		verify->absent_bytes += absence->length;
+		memcpy(verify->last, absence->digest, DIGEST_BYTES);
+	}
+	(void)snprintf(log, sizeof(log), " files/%s,", absence->office);
+	if (verify->where.len > 0 && strstr((const char *)verify->where.data, log) != NULL)
+		return 0;
+	return qosid_buf_append_text(&verify->where, log, err);
+}
+
 static int report(struct verify *verify, size_t sets, bool decrypt, struct qosid_errbuf *err)
 {
 	struct output_object object;
@@ -54,6 +75,7 @@ static int report(struct verify *verify, size_t sets, bool decrypt, struct qosid
 		output_add_number(&object, "commits", (int64_t)sets);
 		output_add_number(&object, "findings", (int64_t)verify->findings);
 		output_add_bool(&object, "decrypted", decrypt);
+		output_add_number(&object, "attachments_not_here", (int64_t)verify->absent);
 		return output_end(&object, err);
 	}
 	if (verify->cli->quiet)
@@ -64,6 +86,11 @@ static int report(struct verify *verify, size_t sets, bool decrypt, struct qosid
 	else
 		(void)printf("verified %zu commit%s: every signature, chain and right holds%s\n", sets,
 		    output_plural(sets), decrypt ? ", and every record is here as it was published" : "");
+	if (verify->absent > 0)
+		(void)printf("%zu attachment%s (%lld bytes) %s not here, but in%.*s: qosid fetch-file brings %s\n",
+		    verify->absent, output_plural(verify->absent), (long long)verify->absent_bytes,
+		    verify->absent == 1 ? "is" : "are", (int)verify->where.len - 1, (const char *)verify->where.data,
+		    verify->absent == 1 ? "it" : "them");
 	return 0;
 }
 
@@ -87,7 +114,10 @@ static int run(struct cli *cli, int argc, char **argv, struct qosid_errbuf *err)
 	code = space_verify(cli->space, decrypt, &drawn, print_finding, &verify, &sets, err);
 	progress_end(&verify.progress);
 	if (code == 0)
+		code = attachment_visit_absent(space_replica(cli->space), NULL, count_absent, &verify, err);
+	if (code == 0)
 		code = report(&verify, sets, decrypt, err);
+	qosid_buf_free(&verify.where);
 	if (code != 0 || verify.stops == 0)
 		return code;
 	qosid_error_clear(err); /* what there is to say has been said */
@@ -103,7 +133,7 @@ const struct command cmd_verify = {
 	"Exit status 5: something does not hold; each problem is printed with the git object that proves it.\n\n"
 	"  --no-decrypt            check the commits only, as a witness without keys can\n\n"
 	"With --json, one object a problem: {\"log\",\"sequence\",\"cause\",\"detail\",\"evidence\",\"stops\"}, then\n"
-	"{\"ok\",\"commits\",\"findings\",\"decrypted\"}.\n\n"
+	"{\"ok\",\"commits\",\"findings\",\"decrypted\",\"attachments_not_here\"}.\n\n"
 	"Example:\n"
 	"  qosid verify\n",
     .run = run,

@@ -7,7 +7,7 @@ _qosid_words() { # words
 
 _qosid() {
     local commands="init identity invite join admit accept members role remove rotate threshold endorse office put get rm ls changes conflicts resolve import export
-        remote sync bundle couch status log verify digest keys help version"
+        remote sync fetch-file bundle couch status log verify digest keys help version"
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local program=(command "${COMP_WORDS[0]}") command='' argument=0 i word
     COMPREPLY=()

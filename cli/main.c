@@ -42,6 +42,7 @@ const struct command *const *command_table(void)
 	    &cmd_export,
 	    &cmd_remote,
 	    &cmd_sync,
+	    &cmd_fetch_file,
 	    &cmd_bundle,
 	    &cmd_couch,
 	    &cmd_status,

@@ -67,6 +67,7 @@ int space_public_keys(struct space *space, struct qosid_buf *ssh, struct qosid_b
 struct space_remote {
 	struct link_target target;
 	struct link_limits limits;
+	enum exchange_files files;
 	char *owned[SPACE_REMOTE_TEXTS], *known_hosts; /* what space_read_remote() and space_place_remote() made */
 };
 int space_read_remote(struct space *space, const char *name, struct space_remote *out, struct qosid_errbuf *err);
@@ -97,6 +98,10 @@ struct space_check {
 int space_test_remote(struct space *space, const struct space_remote *remote,
     int (*visit)(void *context, const struct space_check *check, struct qosid_errbuf *err), void *context,
     struct qosid_errbuf *err);
+
+/* Change whether files logs go over a remote, and the words for it: "always", "on-demand", "never". */
+int space_set_remote_files(struct space *space, const char *name, enum exchange_files files, struct qosid_errbuf *err);
+int space_parse_files(enum exchange_files *out, const char *word, struct qosid_errbuf *err);
 
 /* Also forgets what was found there and what was seen of its logs; what was verified stays. QOSID_ERR_BUSY while
  * another process is exchanging. */
@@ -162,6 +167,12 @@ int space_publish(struct space *space, const struct exchange_progress *progress,
  * process is exchanging (QOSID_ERR_BUSY), or this office's own data is in danger. */
 int space_exchange(struct space *space, const char *remote, const struct exchange_progress *progress,
     struct exchange_report *report, struct qosid_errbuf *err);
+
+/* Fetch the content of an attachment from a remote, out of the files log of an office that carries it
+ * (attachment_visit_absent()), with no more of that log than leads to it. *found false: that log is not there, or does
+ * not hold it yet. QOSID_ERR_REFUSED: the remote is set never to carry files. */
+int space_fetch_file(struct space *space, const char *remote, const struct exchange_wanted *wanted,
+    const struct exchange_progress *progress, struct exchange_report *report, bool *found, struct qosid_errbuf *err);
 
 /* Write a bundle of what this office has verified (exchange/bundle.h); publish first what is to be in it. */
 int space_create_bundle(struct space *space, const char *path, const char *recipient,

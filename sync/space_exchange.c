@@ -50,11 +50,34 @@ int space_exchange(struct space *space, const char *remote, const struct exchang
 		goto out;
 	settings.limits.cancel = space->exchange.progress.cancel;
 	settings.limits.context = space->exchange.progress.context;
+	space->exchange.files = settings.files;
 	if ((rc = exchange_meet(&space->exchange, remote, &settings.target, &settings.limits, err)) == 0 &&
 	    (rc = space_adopt_keys(space, err)) == 0)
 		rc = repo_repack_loose(space->exchange.repo, EXCHANGE_LOOSE_MAX, err);
 	end(space, report);
 out:
+	space_remote_free(&settings);
+	return rc;
+}
+
+int space_fetch_file(struct space *space, const char *remote, const struct exchange_wanted *wanted,
+    const struct exchange_progress *progress, struct exchange_report *report, bool *found, struct qosid_errbuf *err)
+{
+	struct space_remote settings;
+	int rc;
+
+	*found = false;
+	if ((rc = space_read_remote(space, remote, &settings, err)) != 0)
+		return rc;
+	if (settings.files == EXCHANGE_FILES_NEVER)
+		rc = qosid_error(err, QOSID_ERR_REFUSED, "the remote %s is set never to carry files", remote);
+	if (rc == 0 && (rc = begin(space, progress, err)) == 0) {
+		settings.limits.cancel = space->exchange.progress.cancel;
+		settings.limits.context = space->exchange.progress.context;
+		rc = exchange_fetch_file(
+		    &space->exchange, remote, &settings.target, &settings.limits, wanted, found, err);
+		end(space, report);
+	}
 	space_remote_free(&settings);
 	return rc;
 }

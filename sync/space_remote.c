@@ -118,6 +118,34 @@ static int read_numbers(git_config *config, const char *name, struct space_remot
 	return 0;
 }
 
+static const char *const files_words[] = {
+    [EXCHANGE_FILES_ALWAYS] = "always", [EXCHANGE_FILES_ON_DEMAND] = "on-demand", [EXCHANGE_FILES_NEVER] = "never"};
+
+int space_parse_files(enum exchange_files *out, const char *word, struct qosid_errbuf *err)
+{
+	for (size_t i = 0; i < sizeof(files_words) / sizeof(files_words[0]); i++) {
+		if (strcmp(word, files_words[i]) == 0) {
+			*out = (enum exchange_files)i;
+			return 0;
+		}
+	}
+	return qosid_error(err, QOSID_ERR_INVALID, "files are fetched always, on-demand or never, not %s", word);
+}
+
+static int read_files(git_config *config, const char *name, struct space_remote *out, struct qosid_errbuf *err)
+{
+	git_buf value = {0};
+	char key[KEY_SIZE];
+	int rc = form_key(key, name, "files", err);
+
+	if (rc != 0 || git_config_get_string_buf(&value, config, key) != 0)
+		return rc;
+	if ((rc = space_parse_files(&out->files, value.ptr, err)) != 0)
+		(void)qosid_error_within(err, "%s in the space's config", key);
+	git_buf_dispose(&value);
+	return rc;
+}
+
 /* The space's own file of confirmed hosts, as a full path: ssh may run elsewhere. */
 static int find_known_hosts(const char *dir, struct space_remote *out, struct qosid_errbuf *err)
 {
@@ -144,7 +172,7 @@ int space_read_remote(struct space *space, const char *name, struct space_remote
 	if ((rc = space_config_open(&config, space->dir, err)) != 0)
 		return rc;
 	if ((rc = read_texts(config, name, out, err)) != 0 || (rc = read_numbers(config, name, out, err)) != 0 ||
-	    (rc = find_known_hosts(space->dir, out, err)) != 0)
+	    (rc = read_files(config, name, out, err)) != 0 || (rc = find_known_hosts(space->dir, out, err)) != 0)
 		space_remote_free(out);
 	git_config_free(config);
 	return rc;
@@ -207,6 +235,8 @@ static int write_settings(
 		if ((rc = form_key(key, name, numbers[i].name, err)) == 0 && values[i] != 0)
 			failed |= git_config_set_int64(config, key, values[i]) != 0;
 	}
+	if (rc == 0 && remote->files != EXCHANGE_FILES_ALWAYS && (rc = form_key(key, name, "files", err)) == 0)
+		failed |= git_config_set_string(config, key, files_words[remote->files]) != 0;
 	if (rc == 0 && failed)
 		rc = space_config_failure(err, QOSID_ERR_IO, "the space's config cannot be written");
 	return rc;
@@ -224,6 +254,26 @@ int space_put_remote(struct space *space, const char *name, const struct space_r
 	rc = space_config_begin_edit(&edit, space->dir, err);
 	if (rc == 0)
 		rc = write_settings(edit.config, name, remote, err);
+	rc = space_config_end_edit(&edit, space->dir, rc, err);
+	space_release(space);
+	return rc;
+}
+
+int space_set_remote_files(struct space *space, const char *name, enum exchange_files files, struct qosid_errbuf *err)
+{
+	struct space_config_edit edit;
+	struct space_remote remote;
+	char key[KEY_SIZE];
+	int rc;
+
+	if ((rc = space_read_remote(space, name, &remote, err)) != 0)
+		return rc;
+	space_remote_free(&remote);
+	if ((rc = form_key(key, name, "files", err)) != 0 || (rc = space_hold(space, err)) != 0)
+		return rc;
+	rc = space_config_begin_edit(&edit, space->dir, err);
+	if (rc == 0 && git_config_set_string(edit.config, key, files_words[files]) != 0)
+		rc = space_config_failure(err, QOSID_ERR_IO, "the space's config cannot be written");
 	rc = space_config_end_edit(&edit, space->dir, rc, err);
 	space_release(space);
 	return rc;

@@ -85,6 +85,30 @@ static int send_content(struct target *target, const struct attached *attached, 
 	return rc;
 }
 
+static int note_office(void *context, const struct attachment_absence *absence, struct qosid_errbuf *err)
+{
+	return qosid_buf_append_format(
+	    context, err, "%sfiles/%s", ((struct qosid_buf *)context)->len > 0 ? ", " : "", absence->office);
+}
+
+/* The document is here and this content is not: say where it is. */
+static int reply_absent(struct target *target, const struct attached *attached, struct qosid_errbuf *err)
+{
+	struct qosid_buf where = {0};
+	char reason[600];
+	int rc = attachment_visit_absent(target->database->replica, attached->digest, note_office, &where, err);
+
+	if (rc == 0 && where.len > 0)
+		(void)snprintf(reason, sizeof(reason),
+		    "The attachment's content (%" PRId64
+		    " bytes) is not here but in %.200s; `qosid fetch-file` brings it",
+		    attached->length, (const char *)where.data);
+	else
+		(void)snprintf(reason, sizeof(reason), "The attachment's content has not arrived yet");
+	qosid_buf_free(&where);
+	return rc == 0 ? reply_missing(target->call, reason) : rc;
+}
+
 static int get_attachment(struct target *target, struct qosid_errbuf *err)
 {
 	struct http_call *call = target->call;
@@ -106,7 +130,7 @@ static int get_attachment(struct target *target, struct qosid_errbuf *err)
 		if (rc == QOSID_ERR_NOTFOUND)
 			rc = reply_missing(call, "Document is missing attachment");
 		else if (rc == 0 && !attached.here)
-			rc = reply_missing(call, "The attachment's content has not arrived yet");
+			rc = reply_absent(target, &attached, err);
 		else if (rc == 0)
 			rc = send_content(target, &attached, err);
 	}

@@ -45,6 +45,13 @@ struct exchange_settings {
 	size_t inline_max; /* attachments above this many bytes go into the files log; 0: as large as may be */
 };
 
+/* Whether files logs (large attachments) go over a remote. */
+enum exchange_files {
+	EXCHANGE_FILES_ALWAYS,    /* in every meeting, after the records */
+	EXCHANGE_FILES_ON_DEMAND, /* pushed, but fetched by exchange_fetch_file() only */
+	EXCHANGE_FILES_NEVER      /* neither */
+};
+
 /* An office at work. All pointers are borrowed from the space; epoch keys are unwrapped when first needed. */
 struct exchange {
 	struct repo *repo;
@@ -59,6 +66,7 @@ struct exchange {
 	struct roster_logs *logs; /* how far the roster has been read; the refs are the truth */
 	struct keyring *keyring;
 	struct exchange_settings settings;
+	enum exchange_files files; /* at the remote of this meeting */
 	struct exchange_progress progress;
 	struct exchange_report report;
 };
@@ -187,6 +195,15 @@ int apply_log(
 /* One meeting with one remote: fetch, verify, apply, publish, push. limits may be NULL: the default ones. */
 int exchange_meet(struct exchange *exchange, const char *remote, const struct link_target *target,
     const struct link_limits *limits, struct qosid_errbuf *err);
+
+/* Fetch the rosters and an office's files log from a remote, no further than what brings the content of this digest.
+ * *found: it is here. The report counts what was fetched. */
+struct exchange_wanted {
+	const char *office;    /* whose files log */
+	const uint8_t *digest; /* DIGEST_BYTES */
+};
+int exchange_fetch_file(struct exchange *exchange, const char *remote, const struct link_target *target,
+    const struct link_limits *limits, const struct exchange_wanted *wanted, bool *found, struct qosid_errbuf *err);
 
 /* ---- prove.c ---- */
 

@@ -33,6 +33,7 @@ struct meeting {
 	struct offers offers;        /* what the remote has */
 	const struct offer *strange; /* one of those that belong to no member */
 	size_t strange_count;
+	const struct exchange_wanted *wanted; /* fetch a files log no further than this; NULL: logs as they are */
 };
 
 static int add_offer(void *context, const char *name, const git_oid *id, struct qosid_errbuf *err)
@@ -175,9 +176,13 @@ static int apply_batch(void *context, const git_oid *complete, struct qosid_errb
 	struct arrival *arrival = context;
 	struct exchange *exchange = arrival->meeting->exchange;
 	size_t before = exchange->report.stopped + exchange->report.waiting;
+	const struct exchange_wanted *wanted = arrival->meeting->wanted;
+	bool found = false;
 	int rc = apply_offer(arrival->meeting, arrival->log, complete, err);
 
-	return rc != 0 ? rc : exchange->report.stopped + exchange->report.waiting > before;
+	if (rc == 0 && wanted != NULL)
+		rc = attachment_find(exchange->replica, wanted->digest, &found, NULL, err);
+	return rc != 0 ? rc : found || exchange->report.stopped + exchange->report.waiting > before;
 }
 
 /* Copy what an offer holds. *tip is what there is to apply: the whole of it, or what came before the damage that
@@ -187,7 +192,7 @@ static int fetch_offer(struct meeting *meeting, const struct offer *offer, git_o
 {
 	struct exchange *exchange = meeting->exchange;
 	struct arrival arrival = {meeting, &offer->log};
-	struct transfer_watch watch = {apply_batch, &arrival};
+	struct transfer_watch watch = {apply_batch, &arrival, meeting->wanted != NULL};
 	struct transfer_stats stats;
 	struct log_point point;
 	char ref[LOG_REF_SIZE];
@@ -364,8 +369,9 @@ static int fetch_all(struct meeting *meeting, struct qosid_errbuf *err)
 	int rc;
 
 	if ((rc = check_withdrawn(meeting, err)) != 0 || (rc = clear_withdrawn(meeting, err)) != 0 ||
-	    (rc = take_rosters(meeting, &done, err)) != 0 || (rc = take_kind(meeting, LOG_OFFICE, &done, err)) != 0 ||
-	    (rc = take_kind(meeting, LOG_FILES, &done, err)) != 0)
+	    (rc = take_rosters(meeting, &done, err)) != 0 || (rc = take_kind(meeting, LOG_OFFICE, &done, err)) != 0)
+		return rc;
+	if (meeting->exchange->files == EXCHANGE_FILES_ALWAYS && (rc = take_kind(meeting, LOG_FILES, &done, err)) != 0)
 		return rc;
 	return note_strangers(meeting, err);
 }
@@ -460,6 +466,22 @@ static int settle_push(
 	return set_ref(meeting->exchange->repo, ref, &ours->tip, err);
 }
 
+/* Small records go first, large attachments after them, or not at all. */
+static int pushes_add_all(
+    struct pushes *pushes, const struct meeting *meeting, const struct offers *ours, struct qosid_errbuf *err)
+{
+	bool files = meeting->exchange->files != EXCHANGE_FILES_NEVER;
+	int rc = 0;
+
+	for (int turn = 0; rc == 0 && turn < (files ? 2 : 1); turn++) {
+		for (size_t i = 0; rc == 0 && i < ours->count; i++) {
+			if ((ours->items[i].log.kind == LOG_FILES) == (turn == 1))
+				rc = pushes_add(pushes, meeting, &ours->items[i], err);
+		}
+	}
+	return rc;
+}
+
 /* A log whose copy here is damaged must not keep the others from being carried: its failure is returned at the end. */
 static int push_all(struct meeting *meeting, struct qosid_errbuf *err)
 {
@@ -469,12 +491,9 @@ static int push_all(struct meeting *meeting, struct qosid_errbuf *err)
 
 	if ((rc = list_offers(meeting->exchange->repo, "refs/heads/", &ours, err)) != 0 ||
 	    (rc = list_offers(meeting->exchange->repo, "refs/qosid/verified/", &ours, err)) != 0 ||
-	    (rc = pushes_make(&pushes, ours.count, err)) != 0)
+	    (rc = pushes_make(&pushes, ours.count, err)) != 0 ||
+	    (rc = pushes_add_all(&pushes, meeting, &ours, err)) != 0)
 		goto out;
-	for (size_t i = 0; i < ours.count; i++) {
-		if ((rc = pushes_add(&pushes, meeting, &ours.items[i], err)) != 0)
-			goto out;
-	}
 	failed = peer_push(meeting->peer, pushes.updates, pushes.count, err);
 	for (size_t i = 0; i < pushes.count; i++) {
 		settled = settle_push(meeting, &pushes.updates[i], pushes.offers[i], failed == 0 ? err : NULL);
@@ -519,6 +538,36 @@ int exchange_meet(struct exchange *exchange, const char *remote, const struct li
 		(void)qosid_error_within(err, "remote %s", remote);
 	else
 		peer_settle(meeting.peer);
+	free(meeting.offers.items);
+	peer_close(meeting.peer);
+	return rc;
+}
+
+static int fetch_wanted(struct meeting *meeting, struct qosid_errbuf *err)
+{
+	const struct offer *offer;
+	struct log log;
+	size_t done = 0;
+	int rc = take_rosters(meeting, &done, err); /* the files may name a state that is not here */
+
+	log_init(&log, LOG_FILES, meeting->wanted->office);
+	offer = find_offer(&meeting->offers, &log);
+	return rc != 0 || offer == NULL ? rc : take_offer(meeting, offer, err);
+}
+
+int exchange_fetch_file(struct exchange *exchange, const char *remote, const struct link_target *target,
+    const struct link_limits *limits, const struct exchange_wanted *wanted, bool *found, struct qosid_errbuf *err)
+{
+	struct meeting meeting = {
+	    .exchange = exchange, .remote = remote, .offers = {.prefix = strlen("refs/heads/")}, .wanted = wanted};
+	int rc;
+
+	*found = false;
+	if ((rc = peer_open(&meeting.peer, target, limits, exchange->repo, err)) != 0 ||
+	    (rc = peer_visit_refs(meeting.peer, add_offer, &meeting.offers, err)) != 0 ||
+	    (rc = fetch_wanted(&meeting, err)) != 0 ||
+	    (rc = attachment_find(exchange->replica, wanted->digest, found, NULL, err)) != 0)
+		(void)qosid_error_within(err, "remote %s", remote);
 	free(meeting.offers.items);
 	peer_close(meeting.peer);
 	return rc;

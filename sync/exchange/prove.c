@@ -90,6 +90,7 @@ static int prove_part(struct proof *proof, const struct commit *commit, const st
 	struct age_decryptor *decryptor = NULL;
 	uint8_t digest[DIGEST_BYTES];
 	char text[DIGEST_TEXT_SIZE];
+	bool found;
 	int rc;
 
 	if (commit->file_part != proof->part + 1)
@@ -109,7 +110,9 @@ static int prove_part(struct proof *proof, const struct commit *commit, const st
 	digest_format(text, digest);
 	if (strcmp(text, commit->file_digest) != 0)
 		return qosid_error(fault, QOSID_ERR_REFUSED, "an attachment is not what Qosid-File says");
-	return 0;
+	if ((rc = attachment_find(proof->exchange->replica, digest, &found, NULL, fault)) != 0 || found)
+		return rc;
+	return qosid_error(fault, QOSID_ERR_CORRUPT, "an attachment of this log is not in the replica");
 }
 
 static int prove_payload(struct proof *proof, const struct log *log, const struct commit *commit,

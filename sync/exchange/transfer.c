@@ -263,6 +263,12 @@ static int complete_batch(struct transfer *transfer, const git_oid *complete, st
 	return repo_update_ref(transfer->target, transfer->progress, &old_id, complete, err);
 }
 
+static bool is_batch(const struct transfer *transfer)
+{
+	return transfer->batch_bytes >= TRANSFER_BATCH_BYTES || transfer->batch_objects >= TRANSFER_BATCH_OBJECTS ||
+	       (transfer->watch != NULL && transfer->watch->eager);
+}
+
 /* 1: the watcher has seen enough. */
 static int copy_chain(struct transfer *transfer, const git_oid *tip, struct qosid_errbuf *err)
 {
@@ -274,8 +280,7 @@ static int copy_chain(struct transfer *transfer, const git_oid *tip, struct qosi
 		if (rc != 0)
 			break;
 		complete = &transfer->chain[left - 1];
-		if (left == 1 ||
-		    (transfer->batch_bytes < TRANSFER_BATCH_BYTES && transfer->batch_objects < TRANSFER_BATCH_OBJECTS))
+		if (left == 1 || !is_batch(transfer))
 			continue;
 		rc = complete_batch(transfer, complete, err);
 		if (rc == 0 && transfer->watch != NULL)

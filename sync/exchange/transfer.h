@@ -29,6 +29,7 @@ struct transfer_stats {
 struct transfer_watch {
 	int (*arrived)(void *context, const git_oid *complete, struct qosid_errbuf *err);
 	void *context;
+	bool eager; /* a commit is a batch: not one more than needed */
 };
 
 /* Copy the chain that ends in tip into target, back to the first commit that target has. Oldest first and flushed every

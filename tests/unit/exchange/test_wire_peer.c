@@ -225,7 +225,7 @@ static int arrived(void *context, const git_oid *complete, struct qosid_errbuf *
 static void check_large(struct fixture *fixture)
 {
 	struct watching watching = {fixture, 0};
-	struct transfer_watch watch = {arrived, &watching};
+	struct transfer_watch watch = {.arrived = arrived, .context = &watching};
 	struct transfer_stats stats;
 
 	grow(fixture, fixture->there, REF, 25, 200000);
@@ -266,7 +266,7 @@ static void test_fetch_many(void **state)
 {
 	struct fixture *fixture = *state;
 	struct watching watching = {fixture, 0};
-	struct transfer_watch watch = {arrived, &watching};
+	struct transfer_watch watch = {.arrived = arrived, .context = &watching};
 	struct transfer_stats stats;
 
 	grow(fixture, fixture->there, REF, 2100, 20);
