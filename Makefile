@@ -177,7 +177,7 @@ SOURCES := $(shell find crypto sync daemon cli script tests -name '*.[ch]' 2>/de
 lint: deps-lint $(ENGINE)/quickjs.h
 	tests/lint/arrows
 	clang-format --dry-run -Werror $(SOURCES)
-	shellcheck -x .ci/run tests/run tests/demo/demo tests/bench/run tests/bench/http tests/bench/views tests/lint/arrows tests/lint/man $(wildcard tests/system/*.sh)
+	shellcheck -x .ci/run tests/run tests/demo/demo tests/bench/run tests/bench/http tests/bench/views tests/bench/compress tests/lint/arrows tests/lint/man $(wildcard tests/system/*.sh)
 	tests/lint/man docs/man/*.[1-9]
 	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --suppressions-list=tests/lint/cppcheck.txt \
 	    --enable=warning,performance,portability -I. crypto sync daemon cli script

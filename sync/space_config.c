@@ -177,13 +177,16 @@ static int read_settings(git_config *config, struct exchange_settings *out, stru
 		rc = qosid_error(err, QOSID_ERR_INVALID, "space.attachment-inline is no number of bytes from 1 to %u",
 		    LIMIT_ATTACHMENT_INLINE_BYTES);
 	out->inline_max = (size_t)inline_max;
-	if (rc == 0 && read_string(config, "space.compression-dictionary", &dictionary, NULL) == 0) {
+	/* What is absent stays as it comes. */
+	(void)read_string(config, "space.compression-dictionary", &dictionary, NULL);
+	(void)read_string(config, "space.padding", &padding, NULL);
+	if (rc == 0 && dictionary != NULL) {
 		out->no_dictionary = strcmp(dictionary, "off") == 0;
 		if (!out->no_dictionary && strcmp(dictionary, "auto") != 0)
 			rc =
 			    qosid_error(err, QOSID_ERR_INVALID, "space.compression-dictionary is neither auto nor off");
 	}
-	if (rc == 0 && read_string(config, "space.padding", &padding, NULL) == 0) {
+	if (rc == 0 && padding != NULL) {
 		out->pad = strcmp(padding, "padme") == 0;
 		if (!out->pad && strcmp(padding, "none") != 0)
 			rc = qosid_error(err, QOSID_ERR_INVALID, "space.padding is neither none nor padme");

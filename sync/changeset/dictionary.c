@@ -14,7 +14,7 @@
 #include "sync/changeset/codec.h"
 #include "sync/limits.h"
 
-#define TRAINED_BYTES ((size_t)16 << 10) /* larger ones were no better: docs/performance.md */
+#define TRAINED_BYTES ((size_t)16 << 10) /* larger ones pay later: docs/performance.md */
 #define SAMPLES_MAX 4000                 /* newest documents */
 #define SAMPLES_BYTES ((size_t)8 << 20)
 #define SAMPLES_MIN 200               /* fewer teach a dictionary by heart what is in them */

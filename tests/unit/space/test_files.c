@@ -21,7 +21,7 @@ static void publish_files(struct space *space, int count)
 	uint8_t *data = malloc(LARGE);
 	struct exchange_report report;
 	struct qosid_errbuf err = {0};
-	char id[16];
+	char id[32];
 
 	assert_non_null(data);
 	for (int i = 0; i < count; i++) {
