@@ -63,7 +63,7 @@ int cli_parse_revision(struct revision *out, const char *text, struct qosid_errb
 int cli_stub_attachments(struct json_slice stored, struct qosid_buf *out, struct qosid_errbuf *err);
 
 extern const struct command cmd_init, cmd_identity, cmd_invite, cmd_join, cmd_admit, cmd_members;
-extern const struct command cmd_role, cmd_remove, cmd_rotate, cmd_threshold, cmd_endorse, cmd_office;
+extern const struct command cmd_role, cmd_remove, cmd_rotate, cmd_threshold, cmd_endorse, cmd_office, cmd_passphrase;
 extern const struct command cmd_put, cmd_get, cmd_rm, cmd_ls, cmd_changes, cmd_conflicts, cmd_resolve;
 extern const struct command cmd_import, cmd_export;
 extern const struct command cmd_remote, cmd_sync, cmd_fetch_file, cmd_bundle, cmd_couch, cmd_status;

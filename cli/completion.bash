@@ -6,7 +6,7 @@ _qosid_words() { # words
 }
 
 _qosid() {
-    local commands="init identity invite join admit accept members role remove rotate threshold endorse office put get rm ls changes conflicts resolve import export
+    local commands="init identity invite join admit accept members role remove rotate threshold endorse office passphrase put get rm ls changes conflicts resolve import export
         remote sync fetch-file bundle couch status log verify digest keys help version"
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local program=(command "${COMP_WORDS[0]}") command='' argument=0 i word
@@ -19,7 +19,7 @@ _qosid() {
         -C)
             [ -z "$command" ] && [ $((i + 1)) -lt "$COMP_CWORD" ] && program+=(-C "${COMP_WORDS[i + 1]}")
             i=$((i + 1)) ;;
-        --passphrase-file) i=$((i + 1)) ;;
+        --passphrase-file | --new-passphrase-file) i=$((i + 1)) ;;
         -*) ;;
         *) if [ -z "$command" ]; then command=$word; else argument=$((argument + 1)); fi ;;
         esac
@@ -34,7 +34,7 @@ _qosid() {
         return ;;
     --format) _qosid_words "csv jsonl"; return ;;
     --roles | --role) _qosid_words "writer,reader reader auditor witness steward,writer,reader"; return ;;
-    -o | --output | --passphrase-file | --with | --user-file | --ca | --ssh-key | --client-cert | --client-key | --token-file)
+    -o | --output | --passphrase-file | --new-passphrase-file | --with | --user-file | --ca | --ssh-key | --client-cert | --client-key | --token-file)
         compopt -o default 2>/dev/null
         return ;;
     esac
@@ -60,6 +60,7 @@ _qosid() {
     identity:0) _qosid_words "show export request" ;;
     keys:0) _qosid_words "accept allowed-signers epoch roll" ;;
     office:0) _qosid_words "revoke" ;;
+    passphrase:0) _qosid_words "change remove set" ;;
     role:1) _qosid_words "writer,reader reader auditor witness steward,writer,reader" ;;
     endorse:0) _qosid_words "$("${program[@]}" members --pending 2>/dev/null | awk '{ print $1 }')" ;;
     log:0 | role:0 | remove:0 | office:1) _qosid_words "$("${program[@]}" members 2>/dev/null | awk '{ print $1 }')" ;;

@@ -31,6 +31,7 @@ const struct command *const *command_table(void)
 	    &cmd_threshold,
 	    &cmd_endorse,
 	    &cmd_office,
+	    &cmd_passphrase,
 	    &cmd_put,
 	    &cmd_get,
 	    &cmd_rm,

@@ -18,6 +18,7 @@
 
 #define PASSPHRASE_MAX 1024
 #define CONTROL_C 3
+#define FILE_HINT "use --passphrase-file FILE or set QOSID_PASSPHRASE_FILE"
 
 static const char *named_file(const struct cli *cli)
 {
@@ -69,7 +70,7 @@ static int read_line(int fd, struct qosid_buf *buf, struct qosid_errbuf *err)
 	return code;
 }
 
-static int prompt_terminal(const char *prompt, struct qosid_buf *buf, struct qosid_errbuf *err)
+static int prompt_terminal(const char *prompt, const char *hint, struct qosid_buf *buf, struct qosid_errbuf *err)
 {
 	struct termios shown, hidden;
 	sigset_t ending, before;
@@ -80,7 +81,7 @@ static int prompt_terminal(const char *prompt, struct qosid_buf *buf, struct qos
 		if (fd >= 0)
 			(void)close(fd);
 		code = qosid_error(err, QOSID_ERR_REFUSED, "a passphrase is needed and there is no terminal to ask at");
-		qosid_error_hint(err, "use --passphrase-file FILE or set QOSID_PASSPHRASE_FILE");
+		qosid_error_hint(err, "%s", hint);
 		return code;
 	}
 	(void)sigemptyset(&ending);
@@ -113,24 +114,36 @@ int passphrase_ask(void *context, const char *path, struct qosid_buf *buf, struc
 	if (file != NULL)
 		return read_passphrase_file(file, buf, err);
 	(void)snprintf(prompt, sizeof(prompt), "Passphrase of %s: ", path);
-	return prompt_terminal(prompt, buf, err);
+	return prompt_terminal(prompt, FILE_HINT, buf, err);
+}
+
+/* Typed twice. */
+static int prompt_new(const char *hint, struct qosid_buf *buf, struct qosid_errbuf *err)
+{
+	struct qosid_buf again = {0};
+	int code;
+
+	code = prompt_terminal("New passphrase: ", hint, buf, err);
+	if (code == 0)
+		code = prompt_terminal("The same again: ", hint, &again, err);
+	if (code == 0 && (again.len != buf->len || sodium_memcmp(again.data, buf->data, buf->len) != 0))
+		code = qosid_error(err, QOSID_ERR_REFUSED, "the two passphrases differ");
+	qosid_buf_wipe(&again);
+	return code;
 }
 
 int passphrase_choose(struct cli *cli, bool prompt, struct qosid_buf *buf, struct qosid_errbuf *err)
 {
 	const char *file = named_file(cli);
-	struct qosid_buf again = {0};
-	int code;
 
 	if (file != NULL)
 		return read_passphrase_file(file, buf, err);
-	if (!prompt)
-		return 0;
-	code = prompt_terminal("New passphrase: ", buf, err);
-	if (code == 0)
-		code = prompt_terminal("The same again: ", &again, err);
-	if (code == 0 && (again.len != buf->len || sodium_memcmp(again.data, buf->data, buf->len) != 0))
-		code = qosid_error(err, QOSID_ERR_REFUSED, "the two passphrases differ");
-	qosid_buf_wipe(&again);
-	return code;
+	return prompt ? prompt_new(FILE_HINT, buf, err) : 0;
+}
+
+int passphrase_choose_new(const char *file, struct qosid_buf *buf, struct qosid_errbuf *err)
+{
+	if (file != NULL)
+		return read_passphrase_file(file, buf, err);
+	return prompt_new("use --new-passphrase-file FILE", buf, err);
 }

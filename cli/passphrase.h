@@ -14,4 +14,7 @@ int passphrase_ask(void *context, const char *path, struct qosid_buf *buf, struc
  * and buf stays empty. The caller wipes buf. */
 int passphrase_choose(struct cli *cli, bool prompt, struct qosid_buf *buf, struct qosid_errbuf *err);
 
+/* A passphrase that takes the place of another: from file, or, when that is NULL, typed twice. The caller wipes buf. */
+int passphrase_choose_new(const char *file, struct qosid_buf *buf, struct qosid_errbuf *err);
+
 #endif

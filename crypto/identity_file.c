@@ -1,8 +1,9 @@
 /*
  * Identities in files: in clear, or wrapped in an age file with a passphrase.
  *
- * A file is written beside its place, made durable, and only then given its name, which never replaces another file: a
- * crash leaves a whole identity or none. Clear text read from a file lives in sodium_malloc memory and is wiped.
+ * A file is written beside its place, made durable, and only then given its name, which replaces another file only
+ * where that is asked for: a crash leaves a whole identity or none, the old or the new one. Clear text read from a file
+ * lives in sodium_malloc memory and is wiped.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -155,6 +156,23 @@ out:
 	return rc;
 }
 
+int identity_file_is_wrapped(bool *out, const char *path, struct qosid_errbuf *err)
+{
+	struct secret_text text;
+	int rc;
+
+	rc = keys_ready(err);
+	if (rc == 0)
+		rc = allocate_text(&text, err);
+	if (rc != 0)
+		return rc;
+	rc = read_file(&text, path, err);
+	if (rc == 0)
+		*out = is_wrapped(&text);
+	sodium_free(text.data);
+	return rc;
+}
+
 static int write_identity(const struct identity *identity, int fd, const char *passphrase, struct qosid_errbuf *err)
 {
 	struct qosid_sink sink = qosid_sink_to_fd(&fd);
@@ -201,24 +219,41 @@ static int publish(int directory, const char *temporary, const char *name, const
 	return qosid_error_errno(err, errnum, "cannot name the identity file %s", path);
 }
 
+static int replace(int directory, const char *temporary, const char *name, const char *path, struct qosid_errbuf *err)
+{
+	if (renameat(directory, temporary, directory, name) != 0)
+		return qosid_error_errno(err, errno, "cannot replace the identity file %s", path);
+	return 0;
+}
+
+/* Write beside path and give the file its name: over the one whose status is old, or, when that is NULL, over none. */
 static int save_in(int directory, const char *name, const struct identity *identity, const char *path,
-    const char *passphrase, struct qosid_errbuf *err)
+    const char *passphrase, const struct stat *old, struct qosid_errbuf *err)
 {
 	char temporary[64];
 	int fd, rc;
 
-	(void)snprintf(
-	    temporary, sizeof(temporary), ".qosid-identity-%08x%08x", randombytes_random(), randombytes_random());
+	if (old == NULL) {
+		(void)snprintf(temporary, sizeof(temporary), ".qosid-identity-%08x%08x", randombytes_random(),
+		    randombytes_random());
+	} else { /* always the same, so that a killed one's is found */
+		(void)snprintf(temporary, sizeof(temporary), ".qosid-identity-new");
+		if (unlinkat(directory, temporary, 0) != 0 && errno != ENOENT)
+			return qosid_error_errno(err, errno, "cannot remove %s beside %s", temporary, path);
+	}
 	fd = openat(directory, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR);
 	if (fd < 0)
 		return qosid_error_errno(err, errno, "cannot write beside %s", path);
 	rc = write_identity(identity, fd, passphrase, err);
+	if (rc == 0 && old != NULL && old->st_uid != geteuid() && fchown(fd, old->st_uid, old->st_gid) != 0)
+		rc = qosid_error_errno(err, errno, "cannot give the new file to the owner of %s", path);
 	if (rc == 0 && (fchmod(fd, S_IRUSR | S_IWUSR) != 0 || fsync(fd) != 0))
 		rc = qosid_error_errno(err, errno, "cannot write the identity file %s", path);
 	if (close(fd) != 0 && rc == 0)
 		rc = qosid_error_errno(err, errno, "cannot write the identity file %s", path);
 	if (rc == 0)
-		rc = publish(directory, temporary, name, path, err);
+		rc = old == NULL ? publish(directory, temporary, name, path, err)
+				 : replace(directory, temporary, name, path, err);
 	if (rc != 0) {
 		(void)unlinkat(directory, temporary, 0); /* the first failure is the one to tell */
 		return rc;
@@ -228,31 +263,63 @@ static int save_in(int directory, const char *name, const struct identity *ident
 	return 0;
 }
 
-int identity_save(const struct identity *identity, const char *path, const char *passphrase, struct qosid_errbuf *err)
+/* The folder of path, which the caller closes, and the name there. */
+static int open_parent(int *directory, const char **name, const char *path, struct qosid_errbuf *err)
 {
 	const char *slash = strrchr(path, '/');
-	const char *name = slash == NULL ? path : slash + 1;
-	char *parent = NULL;
-	int directory, rc;
+	char *parent;
+	int rc = 0;
 
-	if (name[0] == '\0')
+	*name = slash == NULL ? path : slash + 1;
+	if (**name == '\0')
 		return qosid_error(err, QOSID_ERR_USAGE, "\"%s\" does not name a file", path);
-	parent = slash == NULL ? strdup(".") : strndup(path, (size_t)(name - path));
+	parent = slash == NULL ? strdup(".") : strndup(path, (size_t)(*name - path));
 	if (parent == NULL)
 		return keys_no_memory(err, "a path");
-	directory = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (directory < 0) {
+	*directory = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*directory < 0)
 		rc = qosid_error_errno(err, errno, "cannot open the folder of %s", path);
-		goto out;
-	}
+	free(parent);
+	return rc;
+}
+
+int identity_save(const struct identity *identity, const char *path, const char *passphrase, struct qosid_errbuf *err)
+{
+	const char *name;
+	int directory, rc;
+
+	rc = open_parent(&directory, &name, path, err);
+	if (rc != 0)
+		return rc;
 	/* publish() decides; this only spares a person the wait for scrypt. */
 	if (faccessat(directory, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		rc = qosid_error(
 		    err, QOSID_ERR_EXISTS, "%s is there already, and an identity is never overwritten", path);
 	else
-		rc = save_in(directory, name, identity, path, passphrase, err);
+		rc = save_in(directory, name, identity, path, passphrase, NULL, err);
+	(void)close(directory); /* only read from */
+	return rc;
+}
+
+int identity_replace(
+    const struct identity *identity, const char *path, const char *passphrase, struct qosid_errbuf *err)
+{
+	char *real = realpath(path, NULL);
+	struct stat old;
+	const char *name;
+	int directory, rc;
+
+	if (real == NULL)
+		return qosid_error_errno(err, errno, "cannot find the identity file %s", path);
+	rc = open_parent(&directory, &name, real, err);
+	if (rc != 0)
+		goto out;
+	if (fstatat(directory, name, &old, AT_SYMLINK_NOFOLLOW) != 0)
+		rc = qosid_error_errno(err, errno, "cannot look at the identity file %s", path);
+	else
+		rc = save_in(directory, name, identity, path, passphrase, &old, err);
 	(void)close(directory); /* only read from */
 out:
-	free(parent);
+	free(real);
 	return rc;
 }

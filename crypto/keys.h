@@ -15,6 +15,7 @@
 #ifndef QOSID_CRYPTO_KEYS_H
 #define QOSID_CRYPTO_KEYS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -66,6 +67,15 @@ int identity_parse(struct identity **out, const char *text, size_t len, struct q
 
 /* Write to a new file of mode 0600, fsync'd; QOSID_ERR_EXISTS when path is there. passphrase NULL: in clear. */
 int identity_save(const struct identity *identity, const char *path, const char *passphrase, struct qosid_errbuf *err);
+
+/* The same in the place of a file that is there, which keeps its owner: after a crash the old file is there or the new
+ * one, whole. A symbolic link is followed. Nobody else may replace a file of the same folder at the same time; what a
+ * killed one has left there is removed. */
+int identity_replace(
+    const struct identity *identity, const char *path, const char *passphrase, struct qosid_errbuf *err);
+
+/* Whether a passphrase protects the identity in a file. */
+int identity_file_is_wrapped(bool *out, const char *path, struct qosid_errbuf *err);
 
 /* Append the clear text form; the caller wipes buf. */
 int identity_format_secret(const struct identity *identity, struct qosid_buf *buf, struct qosid_errbuf *err);

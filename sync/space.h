@@ -110,11 +110,24 @@ int space_visit_remotes(struct space *space,
     int (*visit)(void *context, const char *name, const char *url, struct qosid_errbuf *err), void *context,
     struct qosid_errbuf *err);
 
-/* ---- own keys (space_keys.c) ---- */
+/* ---- own keys (space_keys.c, space_passphrase.c) ---- */
 
 /* Make new keys for this office and append the request for the stewards (roll_format()); when that has been done
  * already, the same one again. They are used from when the roster names them. passphrase NULL: in clear. */
 int space_roll_keys(struct space *space, const char *passphrase, struct qosid_buf *request, struct qosid_errbuf *err);
+
+/* Give this office's key files a passphrase, another one, or none: those in use, and those of keys that have been
+ * replaced. Each file is replaced in one step; after a crash some have the new passphrase, and the same call again
+ * finishes. SET is QOSID_ERR_EXISTS when all have one; CHANGE and REMOVE are QOSID_ERR_NOTFOUND when none has, which
+ * space_check_passphrase() tells before anybody is asked. old is NULL for SET, passphrase for REMOVE. */
+enum space_passphrase { SPACE_PASSPHRASE_SET, SPACE_PASSPHRASE_CHANGE, SPACE_PASSPHRASE_REMOVE };
+struct space_passphrase_result {
+	size_t changed;
+	size_t foreign; /* files of replaced keys that yet another passphrase protects, left as they are */
+};
+int space_check_passphrase(struct space *space, enum space_passphrase action, struct qosid_errbuf *err);
+int space_change_passphrase(struct space *space, enum space_passphrase action, const char *old, const char *passphrase,
+    struct space_passphrase_result *result, struct qosid_errbuf *err);
 
 /* ---- membership (membership.c); steward only, QOSID_ERR_REFUSED otherwise ---- */
 

@@ -511,6 +511,55 @@ static void test_file_is_never_overwritten(void **state)
 	identity_free(other);
 }
 
+static void assert_holds(const char *path, const struct identity *identity, const char *passphrase)
+{
+	struct asker asker = {passphrase, 0, 0};
+	struct identity *again;
+	bool wrapped;
+
+	assert_int_equal(identity_file_is_wrapped(&wrapped, path, NULL), 0);
+	assert_int_equal(wrapped, passphrase != NULL);
+	assert_int_equal(identity_load(&again, path, passphrase == NULL ? NULL : ask, &asker, NULL), 0);
+	assert_same_identity(identity, again);
+	identity_free(again);
+}
+
+static void test_file_is_replaced(void **state)
+{
+	const struct scratch *scratch = *state;
+	char left[128], link[128];
+	struct identity *identity;
+	struct qosid_errbuf err = {0};
+	struct stat st;
+
+	assert_int_equal(identity_create(&identity, NULL), 0);
+	(void)snprintf(link, sizeof(link), "%s/link", scratch->folder);
+	(void)snprintf(left, sizeof(left), "%s/.qosid-identity-new", scratch->folder);
+
+	assert_int_equal(identity_replace(identity, scratch->path, NULL, &err), QOSID_ERR_NOTFOUND);
+	assert_int_equal(identity_save(identity, scratch->path, NULL, NULL), 0);
+	write_file(left, "what a killed one left", 22, 0600);
+	assert_int_equal(identity_replace(identity, scratch->path, "correct horse", NULL), 0);
+	assert_holds(scratch->path, identity, "correct horse");
+	assert_int_equal(access(left, F_OK), -1);
+	assert_int_equal(stat(scratch->path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+
+	/* What a link leads to is replaced, and the link stays. */
+	assert_int_equal(symlink(scratch->path, link), 0);
+	assert_int_equal(identity_replace(identity, link, NULL, NULL), 0);
+	assert_holds(scratch->path, identity, NULL);
+	assert_int_equal(lstat(link, &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+	assert_int_equal(unlink(link), 0);
+
+	/* One that cannot be written leaves the old file and nothing beside it. */
+	assert_int_equal(identity_replace(identity, scratch->path, "", &err), QOSID_ERR_USAGE);
+	assert_holds(scratch->path, identity, NULL);
+	assert_int_equal(count_files(scratch, 1), 1);
+	identity_free(identity);
+}
+
 static void test_file_in_the_current_folder(void **state)
 {
 	const struct scratch *scratch = *state;
@@ -652,6 +701,7 @@ int main(void)
 	    cmocka_unit_test(test_bad_identity_texts),
 	    cmocka_unit_test_setup_teardown(test_file_in_clear, make_scratch, drop_scratch),
 	    cmocka_unit_test_setup_teardown(test_file_is_never_overwritten, make_scratch, drop_scratch),
+	    cmocka_unit_test_setup_teardown(test_file_is_replaced, make_scratch, drop_scratch),
 	    cmocka_unit_test_setup_teardown(test_file_in_the_current_folder, make_scratch, drop_scratch),
 	    cmocka_unit_test_setup_teardown(test_file_that_others_can_read, make_scratch, drop_scratch),
 	    cmocka_unit_test_setup_teardown(test_files_that_are_none, make_scratch, drop_scratch),
