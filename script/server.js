@@ -165,7 +165,7 @@
 			return known;
 		for (const part of path) {
 			if (value === null || typeof value !== "object" || !Object.hasOwn(value, part))
-				throw ["error", "not_found", "missing function " + path.join("/") + " on design doc " + design._id];
+				throw ["error", "not_found", "missing " + path[0] + " function " + path.slice(1).join("/") + " on design doc " + design._id];
 			value = value[part];
 		}
 		const made = compile(value, path.join("/"));

@@ -101,7 +101,7 @@ static int set_keys(struct list *list, struct json_slice value, struct qosid_err
 	int rc;
 
 	if (json_slice_kind(value) != JSON_ARRAY)
-		return reply_error(list->call, 400, "bad_request", "`keys` parameter must be an array.");
+		return reply_error(list->call, 400, "bad_request", "`keys` body member must be an array.");
 	qosid_buf_reset(&list->keys_text);
 	rc = qosid_buf_append(&list->keys_text, value.text, value.len, err);
 	list->keys = (struct json_slice){(const char *)list->keys_text.data, value.len};

@@ -509,7 +509,7 @@ int api_changes_routes(struct http_call *call, struct api_database *database, st
 		return api_done(reply_method(call, "GET,HEAD,POST"));
 	if (method == HTTP_POST) {
 		rc = request_need_json(call);
-		if (rc == 0)
+		if (rc == 0 && http_call_body(call) && spool_length(http_call_body(call)) > 0)
 			rc = request_read_object(call, &text, &body, err);
 	}
 	if (rc == 0)

@@ -205,7 +205,7 @@ int design_reply_failure(struct http_call *call, int rc, const struct qosid_errb
 {
 	switch (rc < 0 && err ? err->code : 0) {
 	case QOSID_ERR_NOTFOUND:
-		return reply_missing(call, strncmp(err->what, "missing function", 16) == 0 ? err->what : "missing");
+		return reply_missing(call, strncmp(err->what, "missing ", 8) == 0 ? err->what : "missing");
 	case QOSID_ERR_FAILED:
 		return reply_error(call, 500, *err->where ? err->where : "os_process_error", err->what);
 	case QOSID_ERR_REFUSED:

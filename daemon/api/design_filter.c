@@ -8,6 +8,7 @@
 
 struct design_filter {
 	char *design; /* "_design/name" */
+	const char *name; /* of the function, in the call's query */
 	struct qosid_buf path;
 	struct qosid_buf request; /* ",req]" or "]": the end of the arguments */
 };
@@ -33,6 +34,7 @@ static int take_name(
 		filter->design = NULL;
 		return qosid_error(err, QOSID_ERR_NOMEM, "out of memory");
 	}
+	filter->name = slash + 1;
 	writer_text(&writer, before);
 	writer_string(&writer, slash + 1);
 	writer_text(&writer, after);
@@ -46,6 +48,7 @@ static int try_out(
 {
 	struct qosid_buf arguments = {0}, text = {0};
 	struct json_slice answer;
+	char reason[160];
 	int rc = qosid_buf_append_text(&arguments, "[[]", err);
 
 	if (rc == 0)
@@ -55,6 +58,10 @@ static int try_out(
 		    (struct json_slice){(const char *)arguments.data, arguments.len}, &text, &answer, err);
 	qosid_buf_free(&arguments);
 	qosid_buf_free(&text);
+	if (rc == QOSID_ERR_NOTFOUND && err && strstr(err->what, " function ")) {
+		(void)snprintf(reason, sizeof(reason), "missing json key: %.120s", filter->name);
+		return reply_missing(call, reason);
+	}
 	return rc < 0 ? design_reply_failure(call, rc, err) : rc;
 }
 

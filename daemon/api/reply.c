@@ -115,23 +115,30 @@ static int read_body(struct http_call *call, struct qosid_buf *text, struct qosi
 int request_read_json(
     struct http_call *call, struct qosid_buf *text, struct json_slice *value, struct qosid_errbuf *err)
 {
-	int rc = read_body(call, text, err);
+	const char *encoding = http_call_header(call, "Content-Encoding");
+	char reason[160];
+	int rc;
 
+	if (encoding && strcmp(encoding, "gzip") != 0 && strcmp(encoding, "identity") != 0) {
+		(void)snprintf(reason, sizeof(reason), "%.100s is not a supported content encoding.", encoding);
+		return reply_error(call, 415, "bad_content_type", reason);
+	}
+	rc = read_body(call, text, err);
 	if (rc == QOSID_ERR_INVALID)
 		return reply_error(call, 400, "bad_request", "the body is not in gzip");
 	if (rc == QOSID_ERR_LIMIT)
 		return reply_error(call, 413, "too_large", "the request entity is too large");
 	if (rc == 0 && text->len == 0)
-		rc = qosid_buf_append_text(text, "{}", err);
+		return reply_error(call, 400, "bad_request", "invalid UTF-8 JSON: the body is empty");
 	if (rc != 0)
 		return rc;
 	rc = json_check((const char *)text->data, text->len, err);
 	if (rc == QOSID_ERR_INVALID || rc == QOSID_ERR_LIMIT) {
-		char reason[sizeof(err->what) + sizeof(err->where) + 32];
+		char fault[sizeof(err->what) + sizeof(err->where) + 32];
 
-		(void)snprintf(reason, sizeof(reason), "invalid UTF-8 JSON: %s%s%s", err->where,
+		(void)snprintf(fault, sizeof(fault), "invalid UTF-8 JSON: %s%s%s", err->where,
 		    *err->where ? ": " : "", err->what);
-		return reply_error(call, 400, "bad_request", reason);
+		return reply_error(call, 400, "bad_request", fault);
 	}
 	*value = (struct json_slice){(const char *)text->data, text->len};
 	return rc;

@@ -32,7 +32,8 @@ void reply_words(const struct qosid_errbuf *err, const char **error, const char 
 
 /* 415 unless the body is said to be JSON. */
 int request_need_json(struct http_call *call);
-/* Read and check a JSON body into text; *value is it. An empty body gives {}. */
+/* Read and check a JSON body into text; *value is it. One that is none is answered, also an
+ * empty one. */
 int request_read_json(
     struct http_call *call, struct qosid_buf *text, struct json_slice *value, struct qosid_errbuf *err);
 /* The same, and it must be an object. */

@@ -46,12 +46,18 @@ static int get_up(struct http_call *call)
 
 static int get_uuids(struct http_call *call, struct qosid_errbuf *err)
 {
-	int64_t count;
-	int rc = need_get(call);
-	if (rc == 0)
-		rc = request_number(call, "count", 1, &count);
+	char etag[35];
+	int64_t count = 1;
+	int rc = http_call_method(call) == HTTP_GET ? 0 : reply_method(call, "GET");
+	if (rc == 0 && http_call_query_number(call, "count", 1, &count, err) < 0)
+		rc = reply_error(call, 400, "bad_request", "count must be a positive integer");
 	if (rc == 0 && count > UUIDS_MAX)
 		rc = reply_error(call, 400, "bad_request", "count parameter too large");
+	api_new_id(etag + 1); /* no two answers are the same */
+	etag[0] = etag[33] = '"';
+	etag[34] = '\0';
+	if (rc == 0)
+		rc = http_call_set_header(call, "ETag", etag, err);
 	if (rc == 0)
 		rc = http_call_set_header(call, "Cache-Control", "must-revalidate, no-cache", err);
 	if (rc == 0)
@@ -219,8 +225,10 @@ static int post_dbs_info(struct http_call *call, struct qosid_errbuf *err)
 	int rc = request_need_json(call);
 	if (rc == 0)
 		rc = request_read_object(call, &text, &object, err);
-	if (rc == 0 && (!json_find(object, "keys", &keys) || json_slice_kind(keys) != JSON_ARRAY))
-		rc = reply_error(call, 400, "bad_request", "`keys` member must exist and be an array.");
+	if (rc == 0 && !json_find(object, "keys", &keys))
+		rc = reply_error(call, 400, "bad_request", "`keys` member must exist.");
+	if (rc == 0 && json_slice_kind(keys) != JSON_ARRAY)
+		rc = reply_error(call, 400, "bad_request", "`keys` member must be an array.");
 	writer_text(&writer, "[");
 	while (rc == 0 && json_next(keys, &position, &name, &value)) {
 		qosid_buf_reset(&key);

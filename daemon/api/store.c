@@ -454,18 +454,18 @@ int store_compose(const struct replica_record *record, const char *without, stru
 	return writer.rc;
 }
 
-/* "/db/id", with what a path cannot hold escaped. */
+/* "/db/id" or "/db/id/name", with what a path cannot hold escaped. */
 static int set_location(struct store *store, struct qosid_errbuf *err)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~!*'()@:";
-	const char *parts[2] = {store->database->name, (const char *)store->document.id.data};
+	const char *parts[3] = {store->database->name, (const char *)store->document.id.data, store->attachment};
 	const char *host = http_call_header(store->call, "Host");
 	struct writer writer = {.err = err};
 	int rc;
 
 	if (host)
 		writer_format(&writer, "http://%s", host);
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < 3 && parts[i]; i++) {
 		bool design = i == 1 && strncmp(parts[i], "_design/", 8) == 0;
 
 		writer_text(&writer, "/");

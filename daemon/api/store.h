@@ -17,6 +17,7 @@ struct store {
 	struct qosid_buf attachments;
 	struct multipart_part *parts; /* contents for "follows":true, in the call's body */
 	size_t part_count;
+	const char *attachment; /* what the Location of the answer names; NULL: the document */
 	struct revision written;
 	struct validation validation;
 };

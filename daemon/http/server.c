@@ -148,8 +148,12 @@ static void add_headers(struct http_call *call, struct MHD_Response *response)
 		add_header(response, p, value);
 		p = value + strlen(value) + 1;
 	}
+	/* CouchDB calls JSON plain text to those who do not take JSON, so that a browser shows it. */
 	if (!call_answer_header(call, "Content-Type") && (call->feed || spool_length(&call->out) > 0))
-		add_header(response, "Content-Type", "application/json");
+		add_header(response, "Content-Type",
+		    http_accept_quality(http_call_header(call, "Accept"), "application/json") > 0
+			? "application/json"
+			: "text/plain; charset=utf-8");
 	if (!call_answer_header(call, "Cache-Control"))
 		add_header(response, "Cache-Control", "must-revalidate");
 	add_header(response, "Server", "CouchDB/3.5.0 (Qosid/" QOSID_VERSION ")");
@@ -236,17 +240,29 @@ static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const
 		   : MHD_NO;
 }
 
+/* Whether a POST may stand for it, for clients that know no other method. */
+static bool may_override(enum http_method method)
+{
+	return method == HTTP_GET || method == HTTP_PUT || method == HTTP_DELETE || method == HTTP_COPY;
+}
+
 /* The headers have come. */
 static enum MHD_Result begin(struct http_call *call, const char *method, const char *version, bool local)
 {
 	struct http_server *server = call->server;
-	const char *host, *origin, *length;
+	const char *host, *origin, *length, *override;
+	enum http_method sent = method_of(method);
 	(void)snprintf(call->method_text, sizeof call->method_text, "%s", method);
-	call->method = method_of(method);
+	call->method = sent;
 	atomic_fetch_add(&server->requests, 1);
 	atomic_fetch_add(&server->by_method[call->method], 1);
 	(void)MHD_get_connection_values(call->connection, MHD_HEADER_KIND, take_header, call);
 
+	override = http_call_header(call, "X-HTTP-Method-Override");
+	if (sent == HTTP_POST && override && may_override(method_of(override))) {
+		(void)snprintf(call->method_text, sizeof call->method_text, "%s", override);
+		call->method = method_of(override);
+	}
 	call->stage = CALL_BODY;
 	if (call->status == 400) { /* the target was bad */
 		atomic_fetch_add(&server->refused, 1);
@@ -261,7 +277,7 @@ static enum MHD_Result begin(struct http_call *call, const char *method, const c
 	if (!local && host && !http_host_allowed(host, server->options.hosts))
 		return refuse(call, 421, "misdirected_request", "The Host header names no host of this server.");
 	/* Browsers add Origin to whatever a page makes them send. Reading is what CORS guards; this guards writing. */
-	if (origin && call->method != HTTP_GET && call->method != HTTP_HEAD && call->method != HTTP_OPTIONS &&
+	if (origin && sent != HTTP_GET && sent != HTTP_HEAD && sent != HTTP_OPTIONS &&
 	    !(host && http_origin_is_host(origin, host)) && !http_origin_allowed(origin, server->options.origins))
 		return refuse(call, 403, "forbidden", "Pages of this origin may not write here.");
 	if (length && strtoull(length, NULL, 10) > server->options.body_max)
