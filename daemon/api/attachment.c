@@ -163,9 +163,8 @@ static int read_base(
 static int store_changed(struct target *target, const struct replica_record *record, const struct revision *parent,
     struct json_slice extra, unsigned status, struct qosid_errbuf *err)
 {
-	struct store store = {.call = target->call,
-	    .database = target->database,
-	    .attachment = (const char *)target->name.data};
+	struct store store = {
+	    .call = target->call, .database = target->database, .attachment = (const char *)target->name.data};
 	struct qosid_buf text = {0};
 	struct json_slice object;
 	int rc = store_compose(record, (const char *)target->name.data, extra, &text, err);

@@ -31,10 +31,14 @@ struct validation {
 void validation_free(struct validation *validation);
 
 /* Whether what a store (store.h) is about to write passes every validate_doc_update of the database, inside the write
- * transaction. Design documents and _local documents are not asked about. QOSID_ERR_REFUSED otherwise, with the
- * function's reason, and "forbidden" or "unauthorized" in err->where. */
+ * transaction. Design documents are checked by design_check() instead, _local documents not at all. QOSID_ERR_REFUSED
+ * otherwise, with the function's reason, and "forbidden" or "unauthorized" in err->where. */
 struct store;
 int design_validate(struct store *store, const struct revision *parent, bool replicated, struct qosid_errbuf *err);
+
+/* Whether a design document of this body may be stored: QOSID_ERR_FAILED with "invalid_design_doc" or
+ * "compilation_error" in err->where otherwise. One in another language than JavaScript is not looked at. */
+int design_check(struct api_database *database, struct json_slice body, struct qosid_errbuf *err);
 
 /* The request as functions see it (CouchDB's req), as a JSON object. */
 int design_write_request(struct writer *writer, struct http_call *call, struct api_database *database, const char *id);

@@ -7,7 +7,7 @@
 #include "daemon/api/render.h"
 
 struct design_filter {
-	char *design; /* "_design/name" */
+	char *design;     /* "_design/name" */
 	const char *name; /* of the function, in the call's query */
 	struct qosid_buf path;
 	struct qosid_buf request; /* ",req]" or "]": the end of the arguments */

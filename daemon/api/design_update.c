@@ -244,14 +244,35 @@ static int store_result(
 	return rc;
 }
 
+/* The function has thrown {"forbidden": reason} or the like. */
+static int refuse(
+    struct http_call *call, unsigned status, const char *word, struct json_slice reason, struct qosid_errbuf *err)
+{
+	struct qosid_buf text = {0};
+	int rc = json_slice_kind(reason) == JSON_STRING ? json_string_decode(reason, &text, err) : 0;
+
+	if (rc == 0)
+		rc = reply_error(call, status, word, text.data ? (const char *)text.data : "");
+	qosid_buf_free(&text);
+	return rc;
+}
+
 static int take_answer(
     struct http_call *call, struct api_database *database, struct json_slice answer, struct qosid_errbuf *err)
 {
+	static const struct {
+		unsigned status;
+		const char *word;
+	} refusals[] = {{403, "forbidden"}, {401, "unauthorized"}};
 	struct json_slice name, values[3];
 	size_t position = 0, count = 0;
 	unsigned status = 200;
 	int rc = 0;
 
+	for (size_t i = 0; json_slice_kind(answer) == JSON_OBJECT && i < 2; i++) {
+		if (json_find(answer, refusals[i].word, &values[0]))
+			return refuse(call, refusals[i].status, refusals[i].word, values[0], err);
+	}
 	while (
 	    json_slice_kind(answer) == JSON_ARRAY && count < 3 && json_next(answer, &position, &name, &values[count]))
 		count++;

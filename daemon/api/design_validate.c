@@ -241,8 +241,14 @@ int design_validate(struct store *store, const struct revision *parent, bool rep
 	bool found, wanted;
 	int rc = 0;
 
-	if (id[0] == '_')
-		return 0;
+	if (id[0] == '_') {
+		const struct qosid_buf *body = &store->document.body;
+
+		return strncmp(id, "_design/", 8) != 0 || replicated || store->document.deleted
+			   ? 0
+			   : design_check(
+				 store->database, (struct json_slice){(const char *)body->data, body->len}, err);
+	}
 	if (!store->validation.loaded)
 		rc = load(&store->validation, store->call, store->database, err);
 	if (rc != 0 || store->validation.count == 0)

@@ -67,7 +67,9 @@ static unsigned classify(const struct qosid_errbuf *err, const char **error, con
 	case QOSID_ERR_FAILED: /* of a design function: design.h */
 		if (*err->where && !strchr(err->where, ' ')) {
 			*error = err->where;
-			return 500;
+			return strcmp(*error, "invalid_design_doc") == 0 || strcmp(*error, "compilation_error") == 0
+				   ? 400
+				   : 500;
 		}
 		*error = "internal_server_error";
 		return 0;
@@ -136,8 +138,8 @@ int request_read_json(
 	if (rc == QOSID_ERR_INVALID || rc == QOSID_ERR_LIMIT) {
 		char fault[sizeof(err->what) + sizeof(err->where) + 32];
 
-		(void)snprintf(fault, sizeof(fault), "invalid UTF-8 JSON: %s%s%s", err->where,
-		    *err->where ? ": " : "", err->what);
+		(void)snprintf(
+		    fault, sizeof(fault), "invalid UTF-8 JSON: %s%s%s", err->where, *err->where ? ": " : "", err->what);
 		return reply_error(call, 400, "bad_request", fault);
 	}
 	*value = (struct json_slice){(const char *)text->data, text->len};

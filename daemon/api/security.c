@@ -69,6 +69,8 @@ static int authorize_users(struct http_call *call, bool admin)
 	if (!admin && id && http_call_segment_count(call) == 2 && http_call_principal(call)->name[0] &&
 	    (reads || api_users_may_read(call, id)))
 		return 0;
+	if (!admin && id && id[0] != '_' && http_call_segment_count(call) == 2 && http_call_principal(call)->name[0])
+		return reply_missing(call, "missing");
 	return refuse(call, admin);
 }
 

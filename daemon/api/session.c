@@ -189,7 +189,8 @@ static int get_session(struct http_call *call, struct qosid_errbuf *err)
 	struct writer writer = writer_begin(http_call_out(call), err);
 	writer_text(&writer, "{\"ok\":true,\"userCtx\":{\"name\":");
 	(void)write_name(&writer, principal); /* the writer remembers a failure */
-	writer_text(&writer, "},\"info\":{\"authentication_handlers\":[\"cookie\",\"default\"]");
+	writer_text(&writer,
+	    "},\"info\":{\"authentication_db\":\"_users\",\"authentication_handlers\":[\"cookie\",\"default\"]");
 	if (principal->method)
 		writer_format(&writer, ",\"authenticated\":\"%s\"", principal->method);
 	writer_text(&writer, "}}\n");

@@ -263,9 +263,14 @@ static int check_members(
 		return qosid_error(err, QOSID_ERR_REFUSED, "doc.roles must exist");
 	if (json_slice_kind(roles) != JSON_ARRAY)
 		return qosid_error(err, QOSID_ERR_REFUSED, "doc.roles must be an array");
+	size_t position = 0;
+	struct json_slice name, role;
+	while (json_next(roles, &position, &name, &role)) {
+		if (json_slice_kind(role) != JSON_STRING)
+			return qosid_error(err, QOSID_ERR_REFUSED, "doc.roles can only contain strings");
+	}
 	if (!read_roles(document, user))
-		return qosid_error(err, QOSID_ERR_REFUSED,
-		    "doc.roles can only contain strings, at most %zu of at most %zu bytes",
+		return qosid_error(err, QOSID_ERR_REFUSED, "doc.roles can hold at most %zu roles of at most %zu bytes",
 		    sizeof user->roles / sizeof user->roles[0], sizeof user->roles[0] - 1);
 	if (strncmp(id, USERS_PREFIX, sizeof USERS_PREFIX - 1) != 0 ||
 	    strcmp(id + sizeof USERS_PREFIX - 1, user->name) != 0)
@@ -297,7 +302,8 @@ static int check_roles_kept(
 	if (rc < 0 && rc != QOSID_ERR_NOTFOUND)
 		return rc;
 	qosid_error_clear(err);
-	return same ? 0 : qosid_error(err, QOSID_ERR_REFUSED, "Only _admin may set roles");
+	return same ? 0
+		    : qosid_error(err, QOSID_ERR_REFUSED, "Only _admin may %s roles", body.len > 0 ? "edit" : "set");
 }
 
 /* Put the hash away under a new id, which the document then names. When the document is refused in the end, the hash

@@ -434,13 +434,15 @@ static int answer_info(struct request *request, struct qosid_errbuf *err)
 	struct api_database *database = request->database;
 	struct writer writer = writer_begin(http_call_out(request->call), err);
 	struct view_info info;
-	int64_t pending;
+	int64_t pending, purged = 0;
 	int rc = views_read_info(database->views, request->group, &info, err);
 
 	if (http_call_method(request->call) != HTTP_GET && http_call_method(request->call) != HTTP_HEAD)
 		return reply_method(request->call, "GET,HEAD");
 	if (rc == 0)
 		rc = replica_count_changes(database->replica, info.sequence, &pending, err);
+	if (rc == 0)
+		rc = replica_purge_sequence(database->replica, &purged, err);
 	if (rc != 0)
 		return rc;
 	writer_text(&writer, "{\"name\":");
@@ -448,10 +450,10 @@ static int answer_info(struct request *request, struct qosid_errbuf *err)
 	writer_format(&writer,
 	    ",\"view_index\":{\"signature\":\"%s\",\"language\":\"javascript\",\"updater_running\":%s,"
 	    "\"compact_running\":false,\"waiting_commit\":false,\"waiting_clients\":0,\"update_seq\":%" PRId64
-	    ",\"purge_seq\":0,\"sizes\":{\"file\":%" PRId64 ",\"external\":%" PRId64 ",\"active\":%" PRId64
+	    ",\"purge_seq\":%" PRId64 ",\"sizes\":{\"file\":%" PRId64 ",\"external\":%" PRId64 ",\"active\":%" PRId64
 	    "},\"updates_pending\":{\"total\":%" PRId64 ",\"preferred\":%" PRId64 ",\"minimum\":%" PRId64 "}}}\n",
 	    request->group->signature, view_build_runs(database, request->group) ? "true" : "false", info.sequence,
-	    info.file, info.bytes, info.bytes, pending, pending, pending);
+	    purged, info.file, info.bytes, info.bytes, pending, pending, pending);
 	return writer_end(&writer);
 }
 

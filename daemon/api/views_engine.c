@@ -84,7 +84,9 @@ static int prepare(struct script_engine *engine, struct qosid_errbuf *err)
 		rc = scripts_borrow(database->api->scripts, database->name, key, &engine->loan, err);
 	if (rc != 0 || scripts_is_told(engine->loan, key))
 		return rc;
-	rc = tell(engine, "reset", (struct json_slice){"", 0}, err);
+	rc = scripts_note_told(engine->loan, "view", err); /* whatever it knew of views, it is about to forget */
+	if (rc == 0)
+		rc = tell(engine, "reset", (struct json_slice){"", 0}, err);
 	if (rc == 0 && group->lib.len > 0)
 		rc = tell(engine, "add_lib", slice_of(&group->lib), err);
 	for (size_t i = 0; rc == 0 && i < group->count; i++)
@@ -169,6 +171,33 @@ static int rereduce(
 struct view_engine script_engine_bind(struct script_engine *engine)
 {
 	return (struct view_engine){engine, map, reduce, rereduce};
+}
+
+/* A reduce function is compiled when it is called: with nothing to reduce, any other failure is not its syntax. */
+static int try_reduce(struct script_engine *engine, const struct view_function *function, struct qosid_errbuf *err)
+{
+	struct qosid_errbuf failure = {0};
+	struct qosid_buf out = {0};
+	int rc =
+	    run_reduce(engine, "reduce", slice_of(&function->reduce), (struct json_slice){"[]", 2}, &out, &failure);
+
+	qosid_buf_free(&out);
+	if (rc != QOSID_ERR_FAILED || strcmp(failure.where, "compilation_error") != 0)
+		return 0;
+	if (err)
+		*err = failure;
+	return rc;
+}
+
+int script_engine_compile(struct script_engine *engine, struct qosid_errbuf *err)
+{
+	int rc = prepare(engine, err);
+
+	for (size_t i = 0; rc == 0 && i < engine->group->count; i++) {
+		if (engine->group->functions[i].reduce.len > 0 && engine->group->functions[i].reducer == REDUCER_SCRIPT)
+			rc = try_reduce(engine, &engine->group->functions[i], err);
+	}
+	return rc;
 }
 
 void script_engine_end(struct script_engine *engine)

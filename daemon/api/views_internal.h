@@ -62,6 +62,8 @@ struct script_engine {
 	struct qosid_buf request, answer;
 };
 struct view_engine script_engine_bind(struct script_engine *engine);
+/* Whether its functions compile: QOSID_ERR_FAILED otherwise, with the function's error. */
+int script_engine_compile(struct script_engine *engine, struct qosid_errbuf *err);
 void script_engine_end(struct script_engine *engine); /* gives the process back; the engine may be used again */
 
 #endif

@@ -127,7 +127,7 @@ static int set_key(struct view_options *options, const char *name, struct json_s
 	else
 		*known = false;
 	if (strcmp(name, "keys") == 0 && json_slice_kind(value) != JSON_ARRAY)
-		return parse_error(options, "`keys` must be an array of strings.");
+		return reply_error(options->call, 400, "bad_request", "`keys` member must be an array.");
 	return 0;
 }
 

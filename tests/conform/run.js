@@ -4,4 +4,4 @@
 
 const { run } = require('./lib');
 
-run([...require('./documents'), ...require('./content')]);
+run([...require('./documents'), ...require('./content'), ...require('./design')]);

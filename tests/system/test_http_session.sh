@@ -87,6 +87,13 @@ ask GET /_users/org.couchdb.user:ann "${admin[@]}"
 gives 200 '(has("password") or has("derived_key") or has("hash") | not) and .password_scheme == "argon2id"' "a password and its hash are never shown"
 ask GET "/_users/_all_docs?include_docs=true" "${admin[@]}"
 gives 200 '.total_rows == 3 and (tostring | contains("argon2id$") | not)' "not in lists either"
+ask PUT /_users/_design/all "${admin[@]}" "${json[@]}" -d '{"views":{"by":{"map":"function (doc) { emit(doc.name, null); }"}}}'
+ask GET "/_users/_design/all/_view/by" -u 'ann:pw of ann'
+gives 403 '.error == "forbidden"' "a view of all users is for administrators only"
+ask GET "/_users/_design/all/_view/by" "${admin[@]}"
+gives 200 '.total_rows == 3' "who can read it"
+ask GET /_users/_design/all "${admin[@]}"
+ask DELETE "/_users/_design/all?rev=$(jq -r ._rev <<<"$body")" "${admin[@]}"
 ask GET /_users/_local_docs "${admin[@]}"
 gives 200 '.rows == []' "nor among local documents"
 while read -r name document; do
@@ -129,11 +136,11 @@ done
 ask POST /_users/_bulk_docs "${ann[@]}" "${json[@]}" -d '{"docs":[]}'
 gives 403 .error "nor writes in bulk there"
 ask PUT /_users/org.couchdb.user:dan "${ann[@]}" "${json[@]}" -d "$(user dan)"
-gives 403 .error "nor makes another user"
+gives 404 '.reason == "missing"' "nor makes another user"
 ask DELETE "/_users/org.couchdb.user:bob?rev=1-abc" "${ann[@]}"
-gives 403 .error "nor deletes one"
+gives 404 '.reason == "missing"' "nor deletes one"
 ask PUT "/_users/org.couchdb.user:ann?rev=$rev" "${ann[@]}" "${json[@]}" -d '{"name":"ann","type":"user","roles":["clerk","boss"]}'
-gives 403 '.reason == "Only _admin may set roles"' "nor takes a role"
+gives 403 '.reason == "Only _admin may edit roles"' "nor takes a role"
 ask PUT "/_users/org.couchdb.user:ann?rev=$rev" "${ann[@]}" "${json[@]}" -d '{"name":"ann","type":"user","roles":["clerk"],"password":"new one"}'
 gives 201 .ok "but changes his own password"
 ask GET /_session "${ann[@]}"
