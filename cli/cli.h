@@ -66,7 +66,7 @@ extern const struct command cmd_init, cmd_identity, cmd_invite, cmd_join, cmd_ad
 extern const struct command cmd_role, cmd_remove, cmd_rotate, cmd_threshold, cmd_endorse, cmd_office, cmd_passphrase;
 extern const struct command cmd_put, cmd_get, cmd_rm, cmd_ls, cmd_changes, cmd_conflicts, cmd_resolve;
 extern const struct command cmd_import, cmd_export;
-extern const struct command cmd_remote, cmd_sync, cmd_fetch_file, cmd_bundle, cmd_couch, cmd_status;
+extern const struct command cmd_remote, cmd_sync, cmd_fetch_file, cmd_bundle, cmd_generation, cmd_couch, cmd_status;
 extern const struct command cmd_log, cmd_verify, cmd_digest, cmd_keys;
 extern const struct command cmd_help, cmd_version;
 

@@ -17,6 +17,7 @@ static int print_entry(void *context, const struct space_entry *entry, struct qo
 		output_add_text(&object, "log", entry->log);
 		output_add_text(&object, "office", entry->office);
 		output_add_number(&object, "sequence", entry->sequence);
+		output_add_number(&object, "generation", entry->generation);
 		output_add_time(&object, "time", entry->time * 1000);
 		output_add_text(&object, "commit", entry->commit);
 		output_add_text(&object, "subject", entry->subject);
@@ -25,6 +26,8 @@ static int print_entry(void *context, const struct space_entry *entry, struct qo
 	output_format_time_short(time, entry->time * 1000);
 	(void)printf("%.*s  %s  %s@%lld  ", cli->verbose > 0 ? 40 : 12, entry->commit, time, entry->log,
 	    (long long)entry->sequence);
+	if (entry->generation > 1)
+		(void)printf("generation %lld  ", (long long)entry->generation);
 	output_text(stdout, entry->subject, strlen(entry->subject));
 	(void)putchar('\n');
 	return output_check(err);
@@ -61,11 +64,11 @@ const struct command cmd_log = {
     .group = "Prove what happened",
     .synopsis = "[OFFICE] [-n N]",
     .summary = "list the published change sets, newest first",
-    .help =
-	"  -n, --max-count N       at most N\n\n"
-	"With -v, commits are shown in full: git -C DIR/log.git show COMMIT.\n"
-	"With --json, one object a change set: {\"log\",\"office\",\"sequence\",\"time\",\"commit\",\"subject\"}.\n\n"
-	"Example:\n"
-	"  qosid log khujand -n 5\n",
+    .help = "  -n, --max-count N       at most N\n\n"
+	    "With -v, commits are shown in full: git -C DIR/log.git show COMMIT.\n"
+	    "With --json, one object a change set: "
+	    "{\"log\",\"office\",\"sequence\",\"generation\",\"time\",\"commit\",\"subject\"}.\n\n"
+	    "Example:\n"
+	    "  qosid log khujand -n 5\n",
     .run = run,
 };

@@ -28,6 +28,8 @@ static int add_log(void *context, const struct space_log *log, struct qosid_errb
 	output_add_text(&entry, "log", log->name);
 	output_add_bool(&entry, "own", log->own);
 	output_add_number(&entry, "sequence", log->sequence);
+	if (log->generation > 0)
+		output_add_number(&entry, "generation", log->generation);
 	output_add_time(&entry, "time", log->time * 1000);
 	output_add_text(&entry, "commit", log->commit != NULL ? log->commit : "");
 	output_end_into(&entry, &status->object, status->array);
@@ -42,8 +44,11 @@ static int print_log(void *context, const struct space_log *log, struct qosid_er
 	if (status->listed++ == 0)
 		(void)printf("logs\n");
 	output_format_time_short(time, log->time * 1000);
-	(void)printf("  %-24s %6lld change set%s, the last %s%s\n", log->name, (long long)log->sequence,
+	(void)printf("  %-24s %6lld change set%s, the last %s%s", log->name, (long long)log->sequence,
 	    output_plural((size_t)log->sequence), time, log->own ? "  (this office)" : "");
+	if (log->generation > 1)
+		(void)printf(", generation %lld since %lld", (long long)log->generation, (long long)log->begins);
+	(void)putchar('\n');
 	return output_check(err);
 }
 
@@ -242,7 +247,7 @@ const struct command cmd_status = {
 	"                          that do not stop it. What still does not hold is found again.\n\n"
 	"With --json, one object: {\"office\",\"space\",\"dir\",\"sequence\",\"documents\",\"deleted\",\"pending\",\n"
 	"\"conflicts\",\"attachments\",\"bytes\",\"remotes\":[{\"name\",\"url\"}],\n"
-	"\"logs\":[{\"log\",\"own\",\"sequence\",\"time\",\"commit\"}],\n"
+	"\"logs\":[{\"log\",\"own\",\"sequence\",\"generation\",\"time\",\"commit\"}],\n"
 	"\"findings\":[{\"log\",\"sequence\",\"cause\",\"detail\",\"evidence\",\"time\",\"stops\"}]}.\n"
 	"With --forget: {\"ok\":true,\"forgotten\"}, the number of problems.\n\n"
 	"Example:\n"

@@ -65,9 +65,16 @@ static int count_absent(void *context, const struct attachment_absence *absence,
 	return qosid_buf_append_text(&verify->where, log, err);
 }
 
-static int report(struct verify *verify, size_t sets, bool decrypt, struct qosid_errbuf *err)
+/* What of the history it was. */
+static const char *name_scope(const struct exchange_proof *proof)
+{
+	return proof->partial > 0 ? "current generations" : "full history";
+}
+
+static int report(struct verify *verify, const struct exchange_proof *proof, bool decrypt, struct qosid_errbuf *err)
 {
 	struct output_object object;
+	size_t sets = proof->sets;
 
 	if (verify->cli->json) {
 		output_begin(&object);
@@ -76,6 +83,7 @@ static int report(struct verify *verify, size_t sets, bool decrypt, struct qosid
 		output_add_number(&object, "findings", (int64_t)verify->findings);
 		output_add_bool(&object, "decrypted", decrypt);
 		output_add_number(&object, "attachments_not_here", (int64_t)verify->absent);
+		output_add_text(&object, "proved", name_scope(proof));
 		return output_end(&object, err);
 	}
 	if (verify->cli->quiet)
@@ -91,6 +99,11 @@ static int report(struct verify *verify, size_t sets, bool decrypt, struct qosid
 		    verify->absent, output_plural(verify->absent), (long long)verify->absent_bytes,
 		    verify->absent == 1 ? "is" : "are", (int)verify->where.len - 1, (const char *)verify->where.data,
 		    verify->absent == 1 ? "it" : "them");
+	if (proof->partial > 0)
+		(void)printf("proved: current generations; of %zu log%s what came before is not here\n", proof->partial,
+		    output_plural(proof->partial));
+	else
+		(void)printf("proved: full history\n");
 	return 0;
 }
 
@@ -100,7 +113,7 @@ static int run(struct cli *cli, int argc, char **argv, struct qosid_errbuf *err)
 	struct verify verify = {.cli = cli};
 	struct exchange_progress drawn = progress_for_space(&verify.progress);
 	bool decrypt = true;
-	size_t sets = 0;
+	struct exchange_proof proof;
 	int opt, code;
 
 	while ((opt = options_next(cli, argc, argv, "", table, err)) > 0)
@@ -111,12 +124,12 @@ static int run(struct cli *cli, int argc, char **argv, struct qosid_errbuf *err)
 	if (code != 0)
 		return code;
 	progress_begin(&verify.progress, cli);
-	code = space_verify(cli->space, decrypt, &drawn, print_finding, &verify, &sets, err);
+	code = space_verify(cli->space, decrypt, &drawn, print_finding, &verify, &proof, err);
 	progress_end(&verify.progress);
 	if (code == 0)
 		code = attachment_visit_absent(space_replica(cli->space), NULL, count_absent, &verify, err);
 	if (code == 0)
-		code = report(&verify, sets, decrypt, err);
+		code = report(&verify, &proof, decrypt, err);
 	qosid_buf_free(&verify.where);
 	if (code != 0 || verify.stops == 0)
 		return code;
@@ -130,10 +143,13 @@ const struct command cmd_verify = {
     .synopsis = "[--no-decrypt]",
     .summary = "check every signature, chain, right and record of the history again",
     .help =
+	"It says which of the two was proved: the full history, or current generations, when logs were restarted and "
+	"their\n"
+	"archives are not here (`qosid help generation`).\n\n"
 	"Exit status 5: something does not hold; each problem is printed with the git object that proves it.\n\n"
 	"  --no-decrypt            check the commits only, as a witness without keys can\n\n"
 	"With --json, one object a problem: {\"log\",\"sequence\",\"cause\",\"detail\",\"evidence\",\"stops\"}, then\n"
-	"{\"ok\",\"commits\",\"findings\",\"decrypted\",\"attachments_not_here\"}.\n\n"
+	"{\"ok\",\"commits\",\"findings\",\"decrypted\",\"attachments_not_here\",\"proved\"}.\n\n"
 	"Example:\n"
 	"  qosid verify\n",
     .run = run,

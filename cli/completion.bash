@@ -7,7 +7,7 @@ _qosid_words() { # words
 
 _qosid() {
     local commands="init identity invite join admit accept members role remove rotate threshold endorse office passphrase put get rm ls changes conflicts resolve import export
-        remote sync fetch-file bundle couch status log verify digest keys help version"
+        remote sync fetch-file bundle generation couch status log verify digest keys help version"
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local program=(command "${COMP_WORDS[0]}") command='' argument=0 i word
     COMPREPLY=()
@@ -55,6 +55,8 @@ _qosid() {
     help:0) _qosid_words "$commands" ;;
     sync:*) _qosid_words "$("${program[@]}" remote ls 2>/dev/null | awk '{ print $1 }')" ;;
     remote:0) _qosid_words "add rm ls test" ;;
+    generation:0) _qosid_words "ls new set" ;;
+    generation:1) [ "$previous" = set ] && _qosid_words "bytes days archives fetch" ;;
     couch:0) _qosid_words "pull push" ;;
     remote:1) [[ $previous = rm || $previous = test ]] && _qosid_words "$("${program[@]}" remote ls 2>/dev/null | awk '{ print $1 }')" ;;
     identity:0) _qosid_words "show export request" ;;

@@ -45,6 +45,7 @@ const struct command *const *command_table(void)
 	    &cmd_sync,
 	    &cmd_fetch_file,
 	    &cmd_bundle,
+	    &cmd_generation,
 	    &cmd_couch,
 	    &cmd_status,
 	    &cmd_log,

@@ -6,6 +6,36 @@
 
 #include "sync/space_internal.h"
 
+/* An archive that is kept of a generation. */
+static bool find_archive(struct space *space, const struct log *log, int64_t generation)
+{
+	char ref[ARCHIVE_REF_SIZE];
+	git_oid id;
+
+	archive_format(ref, &space->exchange, log, generation);
+	return repo_read_ref(space->exchange.repo, ref, &id, NULL) == 0;
+}
+
+/* A log that cannot be read is told of by verify; here it is shown without. */
+static void find_generation(
+    struct space *space, const struct log *log, struct log_point *point, struct space_log *entry)
+{
+	struct commit commit = {0};
+	git_oid begin;
+
+	if (log_read_generation(space->exchange.repo, point, NULL) != 0)
+		return;
+	entry->generation = point->generation;
+	entry->begins = 1;
+	if (generation_read_begin(&space->exchange, log, &begin, NULL) == 0 &&
+	    log_read_commit(space->exchange.repo, &begin, &commit, NULL) == 0)
+		entry->begins = commit.sequence;
+	commit_free(&commit);
+	while ((int64_t)entry->archives + 1 < point->generation &&
+	       find_archive(space, log, point->generation - 1 - (int64_t)entry->archives))
+		entry->archives++;
+}
+
 static int visit_log(struct space *space, enum log_kind kind, const char *office,
     int (*visit)(void *context, const struct space_log *log, struct qosid_errbuf *err), void *context,
     struct qosid_errbuf *err)
@@ -31,6 +61,8 @@ static int visit_log(struct space *space, enum log_kind kind, const char *office
 	    .time = point.time,
 	    .commit = commit,
 	    .own = strcmp(office, space->config.office) == 0};
+	if (kind == LOG_OFFICE && point.sequence > 0)
+		find_generation(space, &log, &point, &entry);
 	return visit(context, &entry, err);
 }
 
@@ -149,12 +181,18 @@ int space_visit_history(struct space *space, const char *office, size_t limit,
 		    &(struct space_entry){.log = newest->log.name,
 			.office = newest->log.office,
 			.sequence = newest->commit.sequence,
+			.generation = newest->commit.generation,
 			.time = newest->commit.time,
 			.commit = id,
 			.subject = newest->commit.subject},
 		    err);
-		newest->done = !newest->commit.has_parent;
-		newest->id = newest->commit.parent;
+		if (commit_begins(&newest->commit)) {
+			newest->done = !find_archive(space, &newest->log, newest->commit.generation - 1);
+			newest->id = newest->commit.archive;
+		} else {
+			newest->done = !newest->commit.has_parent;
+			newest->id = newest->commit.parent;
+		}
 		if (rc == 0 && !newest->done)
 			rc = read_cursor(space, newest, err);
 	}

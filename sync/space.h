@@ -191,6 +191,14 @@ int space_fetch_file(struct space *space, const char *remote, const struct excha
 int space_create_bundle(struct space *space, const char *path, const char *recipient,
     const struct exchange_progress *progress, struct bundle_summary *summary, struct qosid_errbuf *err);
 
+/* When this office's log begins a new generation, and what becomes of the old one (space_generation.c). */
+int space_read_generations(struct space *space, struct exchange_generations *out, struct qosid_errbuf *err);
+int space_write_generations(struct space *space, const struct exchange_generations *settings, struct qosid_errbuf *err);
+
+/* Begin one now (exchange_restart() says what may be in the way). */
+int space_restart(struct space *space, const struct exchange_progress *progress, struct exchange_report *report,
+    struct qosid_errbuf *err);
+
 /* One log's state, for `status` and `log`. */
 struct space_log {
 	const char *name;   /* "office/khujand" */
@@ -198,16 +206,21 @@ struct space_log {
 	int64_t time;       /* of the last applied commit, Unix seconds */
 	const char *commit; /* hex */
 	bool own;
+	int64_t generation; /* of an office log; 0 when nothing of it is here */
+	int64_t begins;     /* sequence of its first change set */
+	size_t archives;    /* how many generations before it are kept here */
 };
 int space_visit_logs(struct space *space,
     int (*visit)(void *context, const struct space_log *log, struct qosid_errbuf *err), void *context,
     struct qosid_errbuf *err);
 
-/* One change set of the history, newest first over all logs by time, or of one office only (office NULL: all). */
+/* One change set of the history as far back as it is kept here, newest first over all logs by time, or of one office
+ * only (office NULL: all). */
 struct space_entry {
 	const char *log;
 	const char *office;
 	int64_t sequence;
+	int64_t generation;
 	int64_t time;
 	const char *commit;
 	const char *subject;
@@ -217,11 +230,11 @@ int space_visit_history(struct space *space, const char *office, size_t limit,
     struct qosid_errbuf *err);
 
 /* Verify everything from the pinned root again: every signature, chain, right, payload hash; with decrypt also every
- * payload and line, and that the replica holds each revision. Findings are visited (see replica_finding); *sets counts
- * the commits verified. */
+ * payload and line, and that the replica holds each revision. Findings are visited (see replica_finding); *proof says
+ * how much was proved: current generations only, or the full history. */
 int space_verify(struct space *space, bool decrypt, const struct exchange_progress *progress,
     int (*visit)(void *context, const struct replica_finding *finding, struct qosid_errbuf *err), void *context,
-    size_t *sets, struct qosid_errbuf *err);
+    struct exchange_proof *proof, struct qosid_errbuf *err);
 
 /* Forget what was found about a log ("office/khujand", "office/khujand@origin"; NULL: about all, but only what stops no
  * log), once a person has looked at it. QOSID_ERR_NOTFOUND: nothing was found about that log. A second history of an

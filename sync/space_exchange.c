@@ -8,18 +8,20 @@
 #include "sync/space_internal.h"
 
 /* Lock, unlock the identity, and start a fresh report. */
-static int begin(struct space *space, const struct exchange_progress *progress, struct qosid_errbuf *err)
+int space_begin_exchange(struct space *space, const struct exchange_progress *progress, struct qosid_errbuf *err)
 {
 	int rc;
 
-	if ((rc = space_identity(space, NULL, err)) != 0 || (rc = space_hold(space, err)) != 0)
+	if ((rc = space_identity(space, NULL, err)) != 0 ||
+	    (rc = space_read_generations(space, &space->exchange.generations, err)) != 0 ||
+	    (rc = space_hold(space, err)) != 0)
 		return rc;
 	space->exchange.report = (struct exchange_report){0};
 	space->exchange.progress = progress != NULL ? *progress : (struct exchange_progress){0};
 	return 0;
 }
 
-static void end(struct space *space, struct exchange_report *report)
+void space_end_exchange(struct space *space, struct exchange_report *report)
 {
 	space_release(space);
 	if (report != NULL)
@@ -31,10 +33,11 @@ int space_publish(struct space *space, const struct exchange_progress *progress,
 {
 	int rc;
 
-	if ((rc = begin(space, progress, err)) != 0)
+	if ((rc = space_begin_exchange(space, progress, err)) != 0)
 		return rc;
-	rc = exchange_publish(&space->exchange, err);
-	end(space, report);
+	if ((rc = exchange_publish(&space->exchange, err)) == 0)
+		rc = generation_check(&space->exchange, err);
+	space_end_exchange(space, report);
 	return rc;
 }
 
@@ -46,7 +49,7 @@ int space_exchange(struct space *space, const char *remote, const struct exchang
 
 	if ((rc = space_read_remote(space, remote, &settings, err)) != 0)
 		return rc;
-	if ((rc = begin(space, progress, err)) != 0)
+	if ((rc = space_begin_exchange(space, progress, err)) != 0)
 		goto out;
 	settings.limits.cancel = space->exchange.progress.cancel;
 	settings.limits.context = space->exchange.progress.context;
@@ -54,7 +57,7 @@ int space_exchange(struct space *space, const char *remote, const struct exchang
 	if ((rc = exchange_meet(&space->exchange, remote, &settings.target, &settings.limits, err)) == 0 &&
 	    (rc = space_adopt_keys(space, err)) == 0)
 		rc = repo_repack_loose(space->exchange.repo, EXCHANGE_LOOSE_MAX, err);
-	end(space, report);
+	space_end_exchange(space, report);
 out:
 	space_remote_free(&settings);
 	return rc;
@@ -71,12 +74,12 @@ int space_fetch_file(struct space *space, const char *remote, const struct excha
 		return rc;
 	if (settings.files == EXCHANGE_FILES_NEVER)
 		rc = qosid_error(err, QOSID_ERR_REFUSED, "the remote %s is set never to carry files", remote);
-	if (rc == 0 && (rc = begin(space, progress, err)) == 0) {
+	if (rc == 0 && (rc = space_begin_exchange(space, progress, err)) == 0) {
 		settings.limits.cancel = space->exchange.progress.cancel;
 		settings.limits.context = space->exchange.progress.context;
 		rc = exchange_fetch_file(
 		    &space->exchange, remote, &settings.target, &settings.limits, wanted, found, err);
-		end(space, report);
+		space_end_exchange(space, report);
 	}
 	space_remote_free(&settings);
 	return rc;
@@ -97,7 +100,7 @@ int space_create_bundle(struct space *space, const char *path, const char *recip
 
 int space_verify(struct space *space, bool decrypt, const struct exchange_progress *progress,
     int (*visit)(void *context, const struct replica_finding *finding, struct qosid_errbuf *err), void *context,
-    size_t *sets, struct qosid_errbuf *err)
+    struct exchange_proof *proof, struct qosid_errbuf *err)
 {
 	int rc;
 
@@ -106,7 +109,7 @@ int space_verify(struct space *space, bool decrypt, const struct exchange_progre
 	if ((rc = space_hold(space, err)) != 0)
 		return rc;
 	space->exchange.progress = progress != NULL ? *progress : (struct exchange_progress){0};
-	rc = exchange_prove(&space->exchange, decrypt, visit, context, sets, err);
+	rc = exchange_prove(&space->exchange, decrypt, visit, context, proof, err);
 	space_release(space);
 	return rc;
 }

@@ -63,4 +63,9 @@ int space_adopt_keys(struct space *space, struct qosid_errbuf *err);
 int space_hold(struct space *space, struct qosid_errbuf *err);
 void space_release(struct space *space);
 
+/* Around an exchange: lock, unlock the identity, read the settings, start a fresh report; release, and give the report
+ * (which may be NULL). */
+int space_begin_exchange(struct space *space, const struct exchange_progress *progress, struct qosid_errbuf *err);
+void space_end_exchange(struct space *space, struct exchange_report *report);
+
 #endif

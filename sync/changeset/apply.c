@@ -113,3 +113,14 @@ int changeset_apply(struct replica *replica, const void *data, size_t len, const
 	replica_record_free(&application.record);
 	return rc;
 }
+
+static int add_line(void *context, const struct changeset_line *line, struct qosid_errbuf *err)
+{
+	return replica_carried_add(context, (const char *)line->document->id.data, &line->document->rev, err);
+}
+
+int changeset_add_carried(struct replica *replica, const void *data, size_t len,
+    const struct changeset_header *expected, const struct changeset_opening *opening, struct qosid_errbuf *err)
+{
+	return changeset_decode(data, len, expected, opening, add_line, replica, err);
+}

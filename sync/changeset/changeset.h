@@ -123,6 +123,16 @@ void changeset_batch_free(struct changeset_batch *batch);
 int changeset_collect(struct replica *replica, const struct changeset_header *header, const char *recipient,
     const struct changeset_packing *packing, struct changeset_batch *batch, struct qosid_errbuf *err);
 
+/* The same for a snapshot: leaves collected by replica_carried_add(), from after *after on, which moves past what is in
+ * the payload. batch->revisions == 0: nothing is left; then the payload has a header line only. */
+int changeset_collect_snapshot(struct replica *replica, const struct changeset_header *header, const char *recipient,
+    const struct changeset_packing *packing, struct replica_carried *after, struct changeset_batch *batch,
+    struct qosid_errbuf *err);
+
+/* Hand each line of a payload of the own log to replica_carried_add(). */
+int changeset_add_carried(struct replica *replica, const void *data, size_t len,
+    const struct changeset_header *expected, const struct changeset_opening *opening, struct qosid_errbuf *err);
+
 /* After the payload and batch->files are safely in git: clear the pending marks and note the attachments of both kinds
  * as published, in the caller's transaction. */
 int changeset_mark_published(struct replica *replica, const struct changeset_batch *batch, struct qosid_errbuf *err);

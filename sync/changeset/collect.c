@@ -221,14 +221,19 @@ static int add_record(struct collector *collector, const struct replica_record *
 	return rc != 0 ? rc : note_published(collector->batch, record, err);
 }
 
+static int begin_payload(struct collector *collector, struct qosid_errbuf *err)
+{
+	return changeset_encoder_open(&collector->encoder, collector->header, collector->recipient, collector->packing,
+	    &collector->batch->payload, err);
+}
+
 static int collect_record(void *context, const struct replica_record *record, struct qosid_errbuf *err)
 {
 	struct collector *collector = context;
 	int rc = 0;
 
 	if (collector->encoder == NULL)
-		rc = changeset_encoder_open(&collector->encoder, collector->header, collector->recipient,
-		    collector->packing, &collector->batch->payload, err);
+		rc = begin_payload(collector, err);
 	else if (changeset_encoder_bytes(collector->encoder) >= LIMIT_CHANGESET_TARGET_BYTES ||
 		 changeset_encoder_lines(collector->encoder) >= LIMIT_CHANGESET_TARGET_LINES)
 		return STOP;
@@ -283,18 +288,23 @@ void changeset_batch_free(struct changeset_batch *batch)
 	*batch = (struct changeset_batch){0};
 }
 
-int changeset_collect(struct replica *replica, const struct changeset_header *header, const char *recipient,
-    const struct changeset_packing *packing, struct changeset_batch *batch, struct qosid_errbuf *err)
+/* Run a visit of the replica into a batch: of what is carried when after is given, else of what is pending. */
+static int collect(struct replica *replica, const struct changeset_header *header, const char *recipient,
+    const struct changeset_packing *packing, struct replica_carried *after, struct changeset_batch *batch,
+    struct qosid_errbuf *err)
 {
 	struct collector *collector = calloc(1, sizeof(*collector));
-	int rc;
+	int rc = 0;
 
 	if (collector == NULL)
 		return qosid_error(err, QOSID_ERR_NOMEM, "no memory to collect changes");
 	changeset_batch_free(batch);
 	*collector = (struct collector){
 	    .replica = replica, .header = header, .recipient = recipient, .packing = packing, .batch = batch};
-	rc = replica_visit_pending(replica, collect_record, collector, err);
+	if (after != NULL && (rc = begin_payload(collector, err)) == 0)
+		rc = replica_visit_carried(replica, after, collect_record, collector, err);
+	else if (after == NULL)
+		rc = replica_visit_pending(replica, collect_record, collector, err);
 	if (rc == STOP)
 		rc = 0;
 	if (rc == 0 && collector->encoder != NULL)
@@ -309,6 +319,19 @@ int changeset_collect(struct replica *replica, const struct changeset_header *he
 	qosid_buf_wipe(&collector->doc);
 	free(collector);
 	return rc;
+}
+
+int changeset_collect(struct replica *replica, const struct changeset_header *header, const char *recipient,
+    const struct changeset_packing *packing, struct changeset_batch *batch, struct qosid_errbuf *err)
+{
+	return collect(replica, header, recipient, packing, NULL, batch, err);
+}
+
+int changeset_collect_snapshot(struct replica *replica, const struct changeset_header *header, const char *recipient,
+    const struct changeset_packing *packing, struct replica_carried *after, struct changeset_batch *batch,
+    struct qosid_errbuf *err)
+{
+	return collect(replica, header, recipient, packing, after, batch, err);
 }
 
 int changeset_mark_published(struct replica *replica, const struct changeset_batch *batch, struct qosid_errbuf *err)
@@ -326,6 +349,6 @@ int changeset_mark_published(struct replica *replica, const struct changeset_bat
 	for (size_t i = 0; rc == 0 && i < batch->inlined_count; i++)
 		rc = attachment_set_published(replica, batch->inlined[i], err);
 	for (size_t i = 0; rc == 0 && i < batch->file_count; i++)
-		rc = attachment_set_published(replica, batch->files[i], err);
+		rc = attachment_set_filed(replica, batch->files[i], err);
 	return rc;
 }

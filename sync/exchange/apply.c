@@ -27,6 +27,7 @@ struct run {
 	size_t next;            /* index into chain */
 	size_t late;            /* change sets of an office that has been removed */
 	size_t revoked;         /* that were set aside */
+	bool contradicted;      /* another office has seen it otherwise */
 	bool ahead;             /* the last commit says that it was made well after now */
 	const char *cause;      /* of the fault */
 	struct qosid_errbuf fault;
@@ -88,6 +89,31 @@ static int find_dictionary(
 	return commit->brings_dictionary ? dictionary_use_put(exchange, run->log, use, &run->fault) : 0;
 }
 
+/* What others have seen of a log is remembered, as far as they are the furthest: a log that contradicts it was told to
+ * them in another way than to us. */
+static int note_witnesses(struct run *run, const struct commit *commit)
+{
+	struct exchange *exchange = run->exchange;
+	char name[LOG_NAME_SIZE + 8];
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < commit->seen_count; i++) {
+		const struct commit_seen *seen = &commit->seen[i];
+		struct replica_position position = {0};
+
+		if (roster_find_member(exchange->roster, -1, seen->office) == NULL)
+			continue;
+		(void)snprintf(name, sizeof(name), "witness/office/%s", seen->office);
+		if ((rc = replica_read_position(exchange->replica, name, &position, &run->fault)) != 0 ||
+		    position.sequence >= seen->sequence)
+			continue;
+		position = (struct replica_position){.sequence = seen->sequence, .time = commit->time};
+		git_oid_tostr(position.commit, sizeof(position.commit), &seen->commit);
+		rc = replica_put_position(exchange->replica, name, &position, &run->fault);
+	}
+	return rc;
+}
+
 /* Apply the change set in payload and move the point, in one transaction. */
 static int apply_set(
     struct run *run, const struct log_point *point, const struct commit *commit, const struct qosid_buf *payload)
@@ -104,6 +130,12 @@ static int apply_set(
 		return rc;
 	if (access.key == NULL && (rc = note_unread(run, &run->fault)) != 0)
 		goto out;
+	/* Before what it brings is noted. */
+	if (commit_begins(commit) && (rc = dictionary_use_forget(exchange, run->log, &run->fault)) != 0)
+		goto out;
+	if (commit_begins(commit) && run->own &&
+	    (rc = attachment_forget_published(exchange->replica, LIMIT_ATTACHMENT_INLINE_BYTES, &run->fault)) != 0)
+		goto out;
 	if (access.key != NULL && (rc = find_dictionary(run, commit, access.key, &use)) != 0)
 		goto out;
 	if (access.key != NULL && !access.revoked &&
@@ -113,7 +145,10 @@ static int apply_set(
 		(void)qosid_error_within(&run->fault, "%s change set %" PRId64, run->log->name, point->sequence);
 		goto out;
 	}
-	if ((rc = log_put_point(exchange->replica, run->log, point, &run->fault)) != 0 ||
+	if ((rc = note_witnesses(run, commit)) != 0 ||
+	    ((commit_begins(commit) || point->sequence == 1) && run->log->kind == LOG_OFFICE &&
+		(rc = generation_note_begin(exchange, run->log, point, &run->fault)) != 0) ||
+	    (rc = log_put_point(exchange->replica, run->log, point, &run->fault)) != 0 ||
 	    (rc = replica_commit(exchange->replica, &run->fault)) != 0)
 		goto out;
 	run->point = *point;
@@ -128,6 +163,47 @@ out:
 	dictionary_use_end(&use);
 	replica_rollback(exchange->replica);
 	return rc;
+}
+
+/* Hold the commits to come against what another office has seen of this log. It may be that office that lies, so this
+ * is a warning; the proof is the commit that it names, once that is here too. */
+static int check_witness(struct run *run, const git_oid *tip, struct qosid_errbuf *err)
+{
+	struct qosid_errbuf fault = {0};
+	struct replica_position seen = {0};
+	char name[LOG_NAME_SIZE + 8];
+	struct commit first = {0};
+	int64_t sequence, last;
+	bool contradicts;
+	git_oid id;
+	int rc;
+
+	if (run->log->kind != LOG_OFFICE || (run->chain.count == 0 && !git_oid_equal(tip, &run->point.commit)))
+		return 0;
+	(void)snprintf(name, sizeof(name), "witness/%s", run->log->name);
+	if ((rc = replica_read_position(run->exchange->replica, name, &seen, err)) != 0 || seen.sequence == 0 ||
+	    git_oid_fromstr(&id, seen.commit) != 0 ||
+	    log_read_commit(run->exchange->repo, run->chain.count > 0 ? &run->chain.ids[0] : tip, &first, NULL) != 0)
+		return rc;
+	sequence = first.sequence;
+	last = run->chain.count > 0 ? sequence + (int64_t)run->chain.count - 1 : sequence;
+	if (run->chain.count == 0) /* nothing new, in a generation that began behind what was seen */
+		contradicts = first.generation > 1 && seen.sequence > last;
+	else if (seen.sequence >= sequence && seen.sequence <= last)
+		contradicts = !git_oid_equal(&run->chain.ids[seen.sequence - sequence], &id);
+	else if (commit_begins(&first) && seen.sequence == sequence - 1)
+		contradicts = !git_oid_equal(&first.archive, &id);
+	else /* a generation that begins behind what was seen, and has not come to it */
+		contradicts = commit_begins(&first) && run->point.sequence < sequence - 1 && seen.sequence > last;
+	commit_free(&first);
+	if (!contradicts)
+		return 0;
+	(void)qosid_error(&fault, QOSID_ERR_REFUSED,
+	    "%s: another office has seen change set %" PRId64 " as %.12s, which what stands at %s does not hold",
+	    run->log->name, seen.sequence, seen.commit, run->remote);
+	run->contradicted = true;
+	return exchange_note_finding(
+	    run->exchange, run->log, run->remote, seen.sequence, &id, "witness", false, &fault, err);
 }
 
 static int take_set(struct run *run)
@@ -200,7 +276,7 @@ static int finish_file(struct run *run, struct attachment_writer *writer, const 
 	run->cause = "payload";
 	if (strcmp(text, expected) != 0)
 		return qosid_error(&run->fault, QOSID_ERR_REFUSED, "the attachment is not what Qosid-File says");
-	return run->own ? attachment_set_published(run->exchange->replica, digest, &run->fault) : 0;
+	return run->own ? attachment_set_filed(run->exchange->replica, digest, &run->fault) : 0;
 }
 
 /* Apply all parts of the next attachment in one transaction. When some have not arrived yet, nothing is moved and
@@ -343,12 +419,31 @@ static int note_revoked(struct run *run, struct qosid_errbuf *err)
 	return rc;
 }
 
+/* The tip ref is about to leave a generation. */
+static int keep_archive(struct run *run, const git_oid *old, struct qosid_errbuf *err)
+{
+	struct exchange *exchange = run->exchange;
+	struct log_point before = {.sequence = 1, .commit = *old};
+	git_oid begin;
+	int rc;
+
+	if (!exchange->generations.keep)
+		return 0;
+	if ((rc = log_read_generation(exchange->repo, &run->point, err)) != 0)
+		return rc;
+	/* What cannot be read is not kept. */
+	if (log_read_generation(exchange->repo, &before, NULL) != 0 || before.generation >= run->point.generation)
+		return 0;
+	rc = generation_read_begin(exchange, run->log, &begin, err);
+	return rc != 0 ? (rc == QOSID_ERR_NOTFOUND ? 0 : rc) : archive_keep(exchange, run->log, &begin, err);
+}
+
 /* Let the tip ref follow the point. */
 static int move_tip(struct run *run, struct qosid_errbuf *err)
 {
 	char ref[LOG_REF_SIZE];
 	git_oid old;
-	int rc;
+	int rc, keep;
 
 	if (run->point.sequence == 0)
 		return 0;
@@ -358,6 +453,8 @@ static int move_tip(struct run *run, struct qosid_errbuf *err)
 		return rc;
 	if (rc == 0 && git_oid_equal(&old, &run->point.commit))
 		return 0;
+	if (run->log->kind == LOG_OFFICE && rc == 0 && (keep = keep_archive(run, &old, err)) != 0)
+		return keep;
 	return repo_update_ref(run->exchange->repo, ref, rc == 0 ? &old : NULL, &run->point.commit, err);
 }
 
@@ -368,12 +465,15 @@ static int find_chain(struct run *run, const git_oid *tip)
 	int rc;
 
 	run->cause = "damage";
-	if ((rc = log_compare(run->exchange->repo, &run->point, tip, &relation, &run->chain, &run->fault)) != 0)
+	if ((rc = log_relate(run->exchange->repo, run->log, &run->point, tip, &relation, &run->chain, &run->fault)) !=
+	    0)
 		return rc;
-	if (relation != LOG_DIVERGED)
+	/* An older generation shows nothing new; but it must be one. */
+	if (relation == LOG_OLDER ? log_is_signed(run->exchange->repo, run->log, &run->rules, tip)
+				  : relation != LOG_DIVERGED)
 		return 0;
 	/* Two histories are proof against the office when it has signed both, otherwise only against the remote. */
-	if (log_is_signed(run->exchange->repo, run->log, &run->rules, tip)) {
+	if (relation == LOG_DIVERGED && log_is_signed(run->exchange->repo, run->log, &run->rules, tip)) {
 		run->cause = "fork";
 		return qosid_error(&run->fault, QOSID_ERR_REFUSED,
 		    "%s: two histories signed by %s, the second one at %s", run->log->name, run->log->office,
@@ -442,6 +542,8 @@ int apply_log(
 	if ((rc = take_up_unread(&run, err)) != 0)
 		return rc;
 	fault = find_chain(&run, tip);
+	if (fault == 0 && (rc = check_witness(&run, tip, err)) != 0)
+		goto out;
 	while (fault == 0 && run.next < run.chain.count && complete) {
 		fault = log->kind == LOG_FILES ? take_file(&run, &complete) : take_set(&run);
 		exchange_report_progress(exchange, "verify", run.next, run.chain.count);
@@ -452,7 +554,7 @@ int apply_log(
 		goto out;
 	if (fault != 0)
 		rc = settle_fault(&run, tip, fault, err);
-	else
+	else if (!run.contradicted)
 		rc = exchange_clear_findings(exchange, log, remote, err);
 out:
 	log_chain_free(&run.chain);

@@ -21,6 +21,15 @@
 
 #define COMMIT_FORMAT 1
 
+/* Where a commit stands in the snapshot that a generation begins with. */
+enum commit_snapshot {
+	SNAPSHOT_NONE,
+	SNAPSHOT_FIRST,
+	SNAPSHOT_PART,
+	SNAPSHOT_LAST,
+	SNAPSHOT_WHOLE /* first and last */
+};
+
 /* A tip of another log, as seen when the commit was made. */
 struct commit_seen {
 	char office[LIMIT_SLUG_BYTES + 1];
@@ -31,14 +40,17 @@ struct commit_seen {
 /* Everything a commit says. Starts as {0}; ended by commit_free(). */
 struct commit {
 	git_oid tree;
-	bool has_parent; /* false exactly when sequence is 1 */
+	bool has_parent; /* false exactly when sequence is 1, and where a generation begins */
 	git_oid parent;
 	char office[LIMIT_SLUG_BYTES + 1]; /* author, committer and Qosid-Office */
 	int64_t time;                      /* Unix seconds */
 	char *subject;                     /* one line, UTF-8, no control characters, at most 200 bytes */
 	char space[33];
 	int64_t sequence;
-	int64_t epoch;                                    /* 0: no Qosid-Epoch trailer (roster commits) */
+	int64_t generation; /* 1 without Qosid-Generation (0 when about to be written: as log_append() finds it) */
+	enum commit_snapshot snapshot;
+	git_oid archive; /* Qosid-Archive: the last commit of the generation before; where one begins */
+	int64_t epoch;   /* 0: no Qosid-Epoch trailer (roster commits) */
 	uint8_t roster[LIMIT_ROSTER_HEADS][DIGEST_BYTES]; /* Qosid-Roster: the heads of the state, sorted */
 	size_t roster_count;
 	uint8_t content[DIGEST_BYTES];            /* Qosid-Content */
@@ -46,13 +58,19 @@ struct commit {
 	uint8_t dictionary[DIGEST_BYTES];         /* Qosid-Dictionary: its digest in clear */
 	bool brings_dictionary;                   /* the tree holds it, as dictionary.age */
 	uint8_t dictionary_content[DIGEST_BYTES]; /* Qosid-Dictionary-Content: digest of dictionary.age */
-	uint8_t previous[DIGEST_BYTES];           /* Qosid-Previous; only with a parent */
+	uint8_t previous[DIGEST_BYTES];           /* Qosid-Previous; from sequence 2 on */
 	char file_digest[DIGEST_TEXT_SIZE];       /* Qosid-File: of the whole attachment (files logs); "" when absent */
 	int64_t file_part, file_parts;            /* Qosid-Part: <part>/<parts>, from 1 */
 	struct commit_seen *seen;
 	size_t seen_count;
 };
 void commit_free(struct commit *commit);
+
+/* Whether a generation begins with this commit. */
+static inline bool commit_begins(const struct commit *commit)
+{
+	return commit->snapshot == SNAPSHOT_FIRST || commit->snapshot == SNAPSHOT_WHOLE;
+}
 
 /* Append the raw signed commit object for git. */
 int commit_format(

@@ -110,6 +110,33 @@ static int check_seen(const struct commit *commit, struct qosid_errbuf *err)
 	return 0;
 }
 
+const char *commit_snapshot_name(enum commit_snapshot snapshot)
+{
+	static const char *const names[] = {[SNAPSHOT_NONE] = NULL,
+	    [SNAPSHOT_FIRST] = "first",
+	    [SNAPSHOT_PART] = "part",
+	    [SNAPSHOT_LAST] = "last",
+	    [SNAPSHOT_WHOLE] = "whole"};
+
+	return names[snapshot];
+}
+
+static int check_generation(const struct commit *commit, struct qosid_errbuf *err)
+{
+	if (commit->generation < 0)
+		return qosid_error(err, QOSID_ERR_INVALID, "trailer Qosid-Generation is negative");
+	if (commit->generation > commit->sequence)
+		return qosid_error(err, QOSID_ERR_INVALID,
+		    "trailer Qosid-Generation says %" PRId64 ", more than the sequence", commit->generation);
+	if (commit->snapshot != SNAPSHOT_NONE && commit->generation < 2)
+		return qosid_error(err, QOSID_ERR_INVALID, "trailer Qosid-Snapshot in the first generation");
+	if (commit->has_parent != (commit->sequence > 1 && !commit_begins(commit)))
+		return qosid_error(err, QOSID_ERR_INVALID, "the commit has %s parent but sequence %" PRId64 "%s",
+		    commit->has_parent ? "a" : "no", commit->sequence,
+		    commit_begins(commit) ? ", where a generation begins" : "");
+	return 0;
+}
+
 int commit_check(const struct commit *commit, struct qosid_errbuf *err)
 {
 	int rc = within(slug_check(commit->office, err), "Qosid-Office", err);
@@ -122,9 +149,6 @@ int commit_check(const struct commit *commit, struct qosid_errbuf *err)
 		return qosid_error(err, QOSID_ERR_INVALID, "the time of the commit is not between 1970 and 9999");
 	if (commit->sequence < 1)
 		return qosid_error(err, QOSID_ERR_INVALID, "trailer Qosid-Sequence is not positive");
-	if (commit->has_parent != (commit->sequence > 1))
-		return qosid_error(err, QOSID_ERR_INVALID, "the commit has %s parent but sequence %" PRId64,
-		    commit->has_parent ? "a" : "no", commit->sequence);
 	for (size_t i = 1; i < commit->roster_count; i++) {
 		if (memcmp(commit->roster[i - 1], commit->roster[i], DIGEST_BYTES) >= 0)
 			return qosid_error(err, QOSID_ERR_INVALID, "trailers Qosid-Roster are not sorted, each once");
@@ -133,7 +157,9 @@ int commit_check(const struct commit *commit, struct qosid_errbuf *err)
 		return qosid_error(err, QOSID_ERR_INVALID, "trailer Qosid-Epoch is negative");
 	if (commit->brings_dictionary && !commit->has_dictionary)
 		return qosid_error(err, QOSID_ERR_INVALID, "trailer Qosid-Dictionary-Content has no Qosid-Dictionary");
-	rc = check_subject(commit->subject, err);
+	rc = check_generation(commit, err);
+	if (rc == 0)
+		rc = check_subject(commit->subject, err);
 	if (rc == 0)
 		rc = check_file(commit, err);
 	return rc == 0 ? check_seen(commit, err) : rc;

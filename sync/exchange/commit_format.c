@@ -46,6 +46,24 @@ static int format_seen(struct qosid_buf *out, const struct commit *commit, struc
 	return rc;
 }
 
+/* Nothing in the first generation, so that its commits are as they always were. */
+static int format_generation(struct qosid_buf *out, const struct commit *commit, struct qosid_errbuf *err)
+{
+	char hex[GIT_OID_HEXSZ + 1];
+	int rc;
+
+	if (commit->generation < 2)
+		return 0;
+	rc = format_number(out, "Qosid-Generation", commit->generation, err);
+	if (rc == 0 && commit->snapshot != SNAPSHOT_NONE)
+		rc = qosid_buf_append_format(out, err, "Qosid-Snapshot: %s\n", commit_snapshot_name(commit->snapshot));
+	if (rc == 0 && commit_begins(commit)) {
+		git_oid_tostr(hex, sizeof(hex), &commit->archive);
+		rc = qosid_buf_append_format(out, err, "Qosid-Archive: %s\n", hex);
+	}
+	return rc;
+}
+
 static int format_trailers(struct qosid_buf *out, const struct commit *commit, struct qosid_errbuf *err)
 {
 	int rc = format_number(out, "Qosid-Format", COMMIT_FORMAT, err);
@@ -55,6 +73,8 @@ static int format_trailers(struct qosid_buf *out, const struct commit *commit, s
 		    out, err, "Qosid-Space: %s\nQosid-Office: %s\n", commit->space, commit->office);
 	if (rc == 0)
 		rc = format_number(out, "Qosid-Sequence", commit->sequence, err);
+	if (rc == 0)
+		rc = format_generation(out, commit, err);
 	if (rc == 0 && commit->epoch > 0)
 		rc = format_number(out, "Qosid-Epoch", commit->epoch, err);
 	for (size_t i = 0; i < commit->roster_count && rc == 0; i++)
@@ -68,7 +88,7 @@ static int format_trailers(struct qosid_buf *out, const struct commit *commit, s
 	if (rc == 0 && commit->file_digest[0] != '\0')
 		rc = qosid_buf_append_format(out, err, "Qosid-File: %s\nQosid-Part: %" PRId64 "/%" PRId64 "\n",
 		    commit->file_digest, commit->file_part, commit->file_parts);
-	if (rc == 0 && commit->has_parent)
+	if (rc == 0 && commit->sequence > 1)
 		rc = format_digest(out, "Qosid-Previous", commit->previous, err);
 	return rc == 0 ? format_seen(out, commit, err) : rc;
 }

@@ -13,6 +13,9 @@
 /* "khujand <khujand@0123abcd.qosid> 1735689600 +0000". */
 void commit_format_person(char out[COMMIT_PERSON_SIZE], const struct commit *commit);
 
+/* The words of Qosid-Snapshot, by enum commit_snapshot; NULL for SNAPSHOT_NONE. */
+const char *commit_snapshot_name(enum commit_snapshot snapshot);
+
 /* Whether all fields hold together; QOSID_ERR_INVALID or _LIMIT name the header or trailer that does not. */
 int commit_check(const struct commit *commit, struct qosid_errbuf *err);
 

@@ -190,6 +190,33 @@ static int parse_seen(struct commit *out, struct cursor *cursor, struct qosid_er
 	return 0;
 }
 
+static int parse_generation(struct commit *out, struct cursor *cursor, struct qosid_errbuf *err)
+{
+	struct slice value;
+	bool known = false;
+
+	out->generation = 1;
+	if (!take_line(cursor, "Qosid-Generation: ", &value))
+		return 0;
+	if (!parse_number(&out->generation, &value, 2))
+		return missing(err, "trailer Qosid-Generation");
+	if (!take_line(cursor, "Qosid-Snapshot: ", &value))
+		return 0;
+	for (int i = SNAPSHOT_FIRST; i <= SNAPSHOT_WHOLE; i++) {
+		const char *name = commit_snapshot_name((enum commit_snapshot)i);
+
+		if (value.len != strlen(name) || memcmp(value.text, name, value.len) != 0)
+			continue;
+		out->snapshot = (enum commit_snapshot)i;
+		known = true;
+	}
+	if (!known)
+		return missing(err, "trailer Qosid-Snapshot");
+	if (commit_begins(out) && (!take_line(cursor, "Qosid-Archive: ", &value) || !parse_oid(&out->archive, &value)))
+		return missing(err, "trailer Qosid-Archive");
+	return 0;
+}
+
 static int parse_identity(struct commit *out, struct cursor *cursor, struct qosid_errbuf *err)
 {
 	struct slice value;
@@ -209,6 +236,10 @@ static int parse_identity(struct commit *out, struct cursor *cursor, struct qosi
 		return missing(err, "trailer Qosid-Office");
 	if (!take_line(cursor, "Qosid-Sequence: ", &value) || !parse_number(&out->sequence, &value, 1))
 		return missing(err, "trailer Qosid-Sequence");
+	int rc = parse_generation(out, cursor, err);
+
+	if (rc != 0)
+		return rc;
 	if (take_line(cursor, "Qosid-Epoch: ", &value) && !parse_number(&out->epoch, &value, 1))
 		return missing(err, "trailer Qosid-Epoch");
 	return 0;
@@ -254,7 +285,7 @@ static int parse_content(struct commit *out, struct cursor *cursor, struct qosid
 			return missing(err, "trailer Qosid-Part");
 	}
 	rc = take_digest(cursor, "Qosid-Previous: ", out->previous, &found, err);
-	if (rc == 0 && found != out->has_parent)
+	if (rc == 0 && found != (out->sequence > 1))
 		rc = missing(err, "trailer Qosid-Previous");
 	return rc;
 }

@@ -1,10 +1,10 @@
 /*
  * Dictionaries in logs: when an office trains one, and what a reader may open with which.
  *
- * One is in use at a time in a log: the newest that one of its change sets brought, and only under the epoch under
- * which it came. So whoever may read a change set has the dictionary from the same log, and a dictionary never shows
- * pieces of records to anyone but that epoch's readers. The replica keeps the one in use, beside the records that it is
- * made of.
+ * One is in use at a time in a log: the newest that one of its change sets brought, and only in the generation and
+ * under the epoch in which it came. So whoever may read a change set has the dictionary from the same log, and a
+ * dictionary never shows pieces of records to anyone but that epoch's readers. The replica keeps the one in use, beside
+ * the records that it is made of.
  */
 #include <stdio.h>
 #include <string.h>
@@ -53,6 +53,11 @@ int dictionary_use_put(
 	return replica_put_dictionary(exchange->replica, log->name, use->recipient, use->sequence, data, len, err);
 }
 
+int dictionary_use_forget(struct exchange *exchange, const struct log *log, struct qosid_errbuf *err)
+{
+	return replica_put_dictionary(exchange->replica, log->name, "", 0, "", 0, err);
+}
+
 static bool is_named(const struct commit *commit, const struct changeset_dictionary *dictionary)
 {
 	return memcmp(changeset_dictionary_digest(dictionary), commit->dictionary, DIGEST_BYTES) == 0;
@@ -93,6 +98,8 @@ int dictionary_use_follow(struct exchange *exchange, const struct commit *commit
 	struct changeset_dictionary *brought = NULL;
 	int rc;
 
+	if (commit_begins(commit))
+		dictionary_use_end(use);
 	if (commit->brings_dictionary) {
 		if ((rc = open_brought(exchange, commit, key, &brought, err)) != 0)
 			return rc;
@@ -189,4 +196,20 @@ int dictionary_choose(struct exchange *exchange, const struct log *log, const st
 	}
 	changeset_dictionary_free(trained);
 	return rc;
+}
+
+int dictionary_carry_over(struct exchange *exchange, const struct log *log, const char *recipient,
+    struct dictionary_use *use, bool *fresh, struct qosid_errbuf *err)
+{
+	int rc = 0;
+
+	*fresh = false;
+	dictionary_use_end(use);
+	if (!exchange->settings.no_dictionary && (rc = dictionary_use_read(exchange, log, use, err)) != 0)
+		return rc;
+	*fresh = use->dictionary != NULL && strcmp(use->recipient, recipient) == 0;
+	if (*fresh)
+		return 0;
+	dictionary_use_end(use);
+	return dictionary_use_forget(exchange, log, err);
 }

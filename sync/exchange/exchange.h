@@ -29,6 +29,7 @@ struct exchange_report {
 	size_t findings; /* new or repeated in this exchange */
 	size_t stopped;  /* of these, that stop a log */
 	size_t waiting;  /* logs that wait for a roster state or a key that has not arrived */
+	size_t restarts; /* generations of the own log begun */
 };
 
 /* Progress for long work: stage is "publish", "fetch", "verify", "push"; total 0 when not known. */
@@ -52,6 +53,17 @@ enum exchange_files {
 	EXCHANGE_FILES_NEVER      /* neither */
 };
 
+/* When the own log starts anew, and what becomes of the generations before: this office's settings. */
+struct exchange_generations {
+	int64_t bytes; /* of payload since the last snapshot, when that is also more than the snapshot; 0: no limit */
+	int64_t days;  /* since the generation began; 0: no limit */
+	bool keep;     /* old generations, the own and others', in the repository and in remotes */
+	bool fetch;    /* those that a remote has and this office has not: for auditors */
+};
+
+#define EXCHANGE_GENERATION_BYTES (INT64_C(64) << 20)
+#define EXCHANGE_GENERATION_DAYS 365
+
 /* An office at work. All pointers are borrowed from the space; epoch keys are unwrapped when first needed. */
 struct exchange {
 	struct repo *repo;
@@ -67,6 +79,7 @@ struct exchange {
 	struct keyring *keyring;
 	struct exchange_settings settings;
 	enum exchange_files files; /* at the remote of this meeting */
+	struct exchange_generations generations;
 	struct exchange_progress progress;
 	struct exchange_report report;
 };
@@ -165,9 +178,11 @@ int dictionary_use_read(
     struct exchange *exchange, const struct log *log, struct dictionary_use *out, struct qosid_errbuf *err);
 int dictionary_use_put(
     struct exchange *exchange, const struct log *log, const struct dictionary_use *use, struct qosid_errbuf *err);
+int dictionary_use_forget(struct exchange *exchange, const struct log *log, struct qosid_errbuf *err);
 
-/* Go on by a verified commit of the log: take the dictionary that it brings, or hold the one that it names against the
- * one in use. QOSID_ERR_INVALID, QOSID_ERR_REFUSED: what the commit says about it does not hold. */
+/* Go on by a verified commit of the log: begin without one where a generation begins, take the dictionary that it
+ * brings, or hold the one that it names against the one in use. QOSID_ERR_INVALID, QOSID_ERR_REFUSED: what the commit
+ * says about it does not hold. */
 int dictionary_use_follow(struct exchange *exchange, const struct commit *commit, const struct age_key *key,
     struct dictionary_use *use, struct qosid_errbuf *err);
 
@@ -176,11 +191,60 @@ int dictionary_use_follow(struct exchange *exchange, const struct commit *commit
 int dictionary_choose(struct exchange *exchange, const struct log *log, const struct log_point *point,
     const char *recipient, struct dictionary_use *use, bool *fresh, struct qosid_errbuf *err);
 
+/* Where a generation begins, in the caller's transaction: the one in use so far, if it may be used on; then *fresh. */
+int dictionary_carry_over(struct exchange *exchange, const struct log *log, const char *recipient,
+    struct dictionary_use *use, bool *fresh, struct qosid_errbuf *err);
+
 /* ---- publish.c ---- */
 
 /* Take in what the own log holds beyond the replica (after a crash, or a restored replica), then publish all that is
  * pending. */
 int exchange_publish(struct exchange *exchange, struct qosid_errbuf *err);
+
+/* ---- generation.c ---- */
+
+/* Begin a new generation of the own log: publish what is pending, then a snapshot of what the log carries that is still
+ * live. QOSID_ERR_USAGE: nothing was published since the last snapshot. QOSID_ERR_REFUSED: a member was admitted to
+ * later epochs only. */
+int exchange_restart(struct exchange *exchange, struct qosid_errbuf *err);
+
+/* The same when the log has passed a limit and nothing forbids it. */
+int generation_check(struct exchange *exchange, struct qosid_errbuf *err);
+
+/* Count the payload of a commit that was just appended to the own log, in the caller's transaction. */
+int generation_count(struct exchange *exchange, const struct log *log, const struct log_point *before,
+    const struct log_point *after, enum commit_snapshot snapshot, size_t bytes, struct qosid_errbuf *err);
+
+/* Note in the caller's transaction that a generation begins at this point. */
+int generation_note_begin(
+    struct exchange *exchange, const struct log *log, const struct log_point *point, struct qosid_errbuf *err);
+
+/* The commit that the present generation of a log begins with; QOSID_ERR_NOTFOUND: it is not known. */
+int generation_read_begin(struct exchange *exchange, const struct log *log, git_oid *begin, struct qosid_errbuf *err);
+
+/* ---- archive.c: old generations, refs/heads/archive/<office>/<n> (the own) and refs/qosid/verified/archive/... ----
+ */
+
+#define ARCHIVE_REF_SIZE (LOG_REF_SIZE + 32)
+
+/* "archive/khujand/2"; false: it is no such name. */
+bool archive_parse(const char *name, struct log *log, int64_t *generation);
+void archive_format(
+    char out[ARCHIVE_REF_SIZE], const struct exchange *exchange, const struct log *log, int64_t generation);
+
+/* Keep (when the rule says so) the generation before the one that begins with this commit, if it is here. */
+int archive_keep(struct exchange *exchange, const struct log *log, const git_oid *begin, struct qosid_errbuf *err);
+
+/* The commit that the generation which ends in tip begins with. */
+int archive_find_first(struct exchange *exchange, const git_oid *tip, git_oid *first, struct qosid_errbuf *err);
+
+/* Let go of all archives, when the rule says so. */
+int archive_drop_all(struct exchange *exchange, struct qosid_errbuf *err);
+
+/* Verify that a chain that is here is generation `generation` of a log, whose last commit begin (the first of the next)
+ * names; *first is its own first commit. What does not hold is told by cause and fault. */
+int archive_verify(struct exchange *exchange, const struct log *log, const git_oid *begin, git_oid *first,
+    const char **cause, struct qosid_errbuf *fault);
 
 /* ---- apply.c ---- */
 
@@ -207,9 +271,15 @@ int exchange_fetch_file(struct exchange *exchange, const char *remote, const str
 
 /* ---- prove.c ---- */
 
-/* Verify every log from its first commit again (see space_verify() in sync/space.h). */
+/* What was proved. partial: logs whose first generations are not here; 0: the full history was proved. */
+struct exchange_proof {
+	size_t sets; /* commits */
+	size_t partial;
+};
+
+/* Verify every log from its first commit that is here again (see space_verify() in sync/space.h). */
 int exchange_prove(struct exchange *exchange, bool decrypt,
     int (*visit)(void *context, const struct replica_finding *finding, struct qosid_errbuf *err), void *context,
-    size_t *sets, struct qosid_errbuf *err);
+    struct exchange_proof *out, struct qosid_errbuf *err);
 
 #endif

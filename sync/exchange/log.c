@@ -9,9 +9,6 @@
 
 #include "crypto/sshsig.h"
 
-/* A peer's log longer than this is not walked: 16 million change sets are 40 years of one a minute. */
-#define CHAIN_MAX ((size_t)1 << 24)
-
 static const struct {
 	const char *name;
 	const char *payload;
@@ -111,105 +108,39 @@ int log_put_point(
 	return replica_put_position(replica, log->name, &position, err);
 }
 
-void log_chain_free(struct log_chain *chain)
+int log_read_commit(struct repo *repo, const git_oid *id, struct commit *commit, struct qosid_errbuf *err)
 {
-	free(chain->ids);
-	*chain = (struct log_chain){0};
+	struct qosid_buf raw = {0}, signature = {0}, signed_bytes = {0};
+	int rc = repo_read(repo, id, GIT_OBJECT_COMMIT, LIMIT_COMMIT_BYTES, &raw, err);
+
+	if (rc == 0)
+		rc = commit_parse(commit, raw.data, raw.len, &signature, &signed_bytes, err);
+	qosid_buf_free(&raw);
+	qosid_buf_free(&signature);
+	qosid_buf_free(&signed_bytes);
+	return rc;
 }
 
-static int chain_add(struct log_chain *chain, const git_oid *id, struct qosid_errbuf *err)
+static void take_generation(struct log_point *point, const struct commit *commit)
 {
-	if (chain->count >= CHAIN_MAX)
-		return qosid_error(err, QOSID_ERR_LIMIT, "the log is longer than %zu commits", CHAIN_MAX);
-	if ((chain->count & (chain->count - 1)) == 0) { /* full at powers of two */
-		size_t room = chain->count == 0 ? 1 : chain->count * 2;
-		git_oid *ids = realloc(chain->ids, room * sizeof(*ids));
-
-		if (ids == NULL)
-			return qosid_error(err, QOSID_ERR_NOMEM, "out of memory for a log of %zu commits", room);
-		chain->ids = ids;
-	}
-	git_oid_cpy(&chain->ids[chain->count++], id);
-	return 0;
+	point->generation = commit->generation;
+	point->in_snapshot = commit->snapshot == SNAPSHOT_FIRST || commit->snapshot == SNAPSHOT_PART;
 }
 
-/* The parent named by a raw commit: its second line, when that is a parent line. Form is judged elsewhere. */
-static bool parse_parent(const struct qosid_buf *raw, git_oid *parent)
+int log_read_generation(struct repo *repo, struct log_point *point, struct qosid_errbuf *err)
 {
-	static const char tag[] = "parent ";
-	const size_t tree_line = sizeof("tree ") - 1 + GIT_OID_HEXSZ + 1;
-	const char *text = (const char *)raw->data;
-
-	if (raw->len < tree_line + sizeof(tag) - 1 + GIT_OID_HEXSZ || memcmp(text, "tree ", 5) != 0 ||
-	    memcmp(text + tree_line, tag, sizeof(tag) - 1) != 0)
-		return false;
-	return git_oid_fromstrn(parent, text + tree_line + sizeof(tag) - 1, GIT_OID_HEXSZ) == 0;
-}
-
-static void chain_reverse(struct log_chain *chain)
-{
-	for (size_t i = 0; i < chain->count / 2; i++) {
-		git_oid swap = chain->ids[i];
-
-		chain->ids[i] = chain->ids[chain->count - 1 - i];
-		chain->ids[chain->count - 1 - i] = swap;
-	}
-}
-
-/* Someone on the way from a commit to the root. */
-struct walker {
-	git_oid id;
-	bool at_end; /* id is the root, and has been visited */
-};
-
-static int walker_step(struct walker *walker, struct repo *repo, struct qosid_buf *raw, struct qosid_errbuf *err)
-{
+	struct commit commit = {0};
 	int rc;
 
-	if (walker->at_end)
+	if (point->generation != 0)
 		return 0;
-	qosid_buf_reset(raw);
-	if ((rc = repo_read(repo, &walker->id, GIT_OBJECT_COMMIT, LIMIT_COMMIT_BYTES, raw, err)) != 0)
-		return rc;
-	walker->at_end = !parse_parent(raw, &walker->id);
-	return 0;
-}
-
-int log_compare(struct repo *repo, const struct log_point *point, const git_oid *tip, enum log_relation *relation,
-    struct log_chain *chain, struct qosid_errbuf *err)
-{
-	struct walker from_tip = {.id = *tip}, from_point = {.id = point->commit, .at_end = point->sequence == 0};
-	bool empty = point->sequence == 0;
-	struct qosid_buf raw = {0};
-	int rc = 0;
-
-	log_chain_free(chain);
-	*relation = LOG_SAME;
-	if (!empty && git_oid_equal(&point->commit, tip))
+	if (point->sequence == 0) {
+		point->generation = 1;
 		return 0;
-	*relation = LOG_DIVERGED;
-	while (rc == 0 && (!from_tip.at_end || !from_point.at_end)) {
-		if (!from_tip.at_end) {
-			if ((rc = chain_add(chain, &from_tip.id, err)) != 0 ||
-			    (rc = walker_step(&from_tip, repo, &raw, err)) != 0)
-				break;
-			if (from_tip.at_end ? empty : !empty && git_oid_equal(&from_tip.id, &point->commit)) {
-				*relation = LOG_AHEAD;
-				break;
-			}
-		}
-		if ((rc = walker_step(&from_point, repo, &raw, err)) != 0)
-			break;
-		if (!empty && !from_point.at_end && git_oid_equal(&from_point.id, tip)) {
-			*relation = LOG_BEHIND;
-			break;
-		}
 	}
-	if (rc == 0 && *relation == LOG_AHEAD)
-		chain_reverse(chain);
-	else
-		log_chain_free(chain);
-	qosid_buf_free(&raw);
+	if ((rc = log_read_commit(repo, &point->commit, &commit, err)) == 0)
+		take_generation(point, &commit);
+	commit_free(&commit);
 	return rc;
 }
 
@@ -312,19 +243,13 @@ static int find_signer(const struct log *log, const struct log_rules *rules, con
 /* The roster state that the commit at point names, plus one; 0 when that commit is not here any more. */
 static int64_t find_state_at(struct repo *repo, const struct log_rules *rules, const struct log_point *point)
 {
-	struct qosid_buf raw = {0}, signature = {0}, payload = {0};
 	struct commit commit = {0};
 	int64_t state, found = point->state;
 
-	if (found == 0 && point->sequence > 0 &&
-	    repo_read(repo, &point->commit, GIT_OBJECT_COMMIT, LIMIT_COMMIT_BYTES, &raw, NULL) == 0 &&
-	    commit_parse(&commit, raw.data, raw.len, &signature, &payload, NULL) == 0 &&
+	if (found == 0 && point->sequence > 0 && log_read_commit(repo, &point->commit, &commit, NULL) == 0 &&
 	    roster_find_state(rules->roster, commit.roster, commit.roster_count, &state, NULL) == 0)
 		found = state + 1;
 	commit_free(&commit);
-	qosid_buf_free(&raw);
-	qosid_buf_free(&signature);
-	qosid_buf_free(&payload);
 	return found;
 }
 
@@ -352,6 +277,35 @@ static int check_state(struct repo *repo, const struct log_rules *rules, const s
 	return 0;
 }
 
+/* The same for the commit that a generation begins with. What follows a point at once must link to exactly it; nothing
+ * may begin before it; and what begins later is taken without its link, which only the archive can prove. */
+static int check_beginning(const struct log *log, const struct log_point *point, const struct commit *commit,
+    const char **cause, struct qosid_errbuf *err)
+{
+	*cause = "generation";
+	if (log->kind != LOG_OFFICE)
+		return qosid_error(err, QOSID_ERR_REFUSED, "a %s log has no generations", kinds[log->kind].name);
+	if (commit->epoch < 1 || commit->file_digest[0] != '\0')
+		return qosid_error(err, QOSID_ERR_REFUSED, "its trailers are not those of a change set");
+	if (point->sequence == 0)
+		return 0;
+	if (commit->sequence <= point->sequence || commit->generation <= point->generation)
+		return qosid_error(err, QOSID_ERR_REFUSED,
+		    "generation %lld begins at %lld, but generation %lld was verified up to %lld",
+		    (long long)commit->generation, (long long)commit->sequence, (long long)point->generation,
+		    (long long)point->sequence);
+	if (commit->sequence > point->sequence + 1)
+		return 0;
+	if (point->in_snapshot)
+		return qosid_error(err, QOSID_ERR_REFUSED, "the snapshot before it is not complete");
+	if (commit->generation != point->generation + 1 || !git_oid_equal(&commit->archive, &point->commit) ||
+	    memcmp(commit->previous, point->digest, DIGEST_BYTES) != 0)
+		return qosid_error(err, QOSID_ERR_REFUSED,
+		    "generation %lld does not link to the last commit of generation %lld",
+		    (long long)commit->generation, (long long)point->generation);
+	return 0;
+}
+
 /* What the trailers must say for the commit to be the next one after point. */
 static int check_place(const struct log *log, const struct log_rules *rules, const struct log_point *point,
     const struct commit *commit, const char **cause, struct qosid_errbuf *err)
@@ -361,6 +315,16 @@ static int check_place(const struct log *log, const struct log_rules *rules, con
 		return qosid_error(err, QOSID_ERR_REFUSED, "it belongs to another space, %s", commit->space);
 	if (strcmp(commit->office, log->office) != 0)
 		return qosid_error(err, QOSID_ERR_REFUSED, "it names another office, %s", commit->office);
+	if (commit_begins(commit))
+		return check_beginning(log, point, commit, cause, err);
+	*cause = "generation";
+	if (point->sequence > 0 && commit->generation != point->generation)
+		return qosid_error(err, QOSID_ERR_REFUSED, "it says generation %lld in generation %lld",
+		    (long long)commit->generation, (long long)point->generation);
+	if ((commit->snapshot != SNAPSHOT_NONE) != point->in_snapshot)
+		return qosid_error(err, QOSID_ERR_REFUSED, "%s",
+		    point->in_snapshot ? "the snapshot before it is not complete"
+				       : "it continues a snapshot that is complete");
 	*cause = "sequence";
 	if (commit->sequence != point->sequence + 1)
 		return qosid_error(err, QOSID_ERR_REFUSED, "its sequence is %lld where %lld must follow",
@@ -405,7 +369,9 @@ int log_verify_next(struct repo *repo, const struct log *log, const struct log_r
 	if ((rc = sshsig_verify((const char *)signature.data, signature.len, SSHSIG_NAMESPACE_GIT, signed_bytes.data,
 		 signed_bytes.len, signer, err)) != 0)
 		goto out;
-	if ((rc = check_place(log, rules, point, commit, cause, err)) != 0)
+	*cause = "damage";
+	if ((rc = log_read_generation(repo, point, err)) != 0 ||
+	    (rc = check_place(log, rules, point, commit, cause, err)) != 0)
 		goto out;
 	if (log->kind != LOG_ROSTER && (rc = check_state(repo, rules, point, commit, &state, cause, err)) != 0)
 		goto out;
@@ -425,11 +391,12 @@ int log_verify_next(struct repo *repo, const struct log *log, const struct log_r
 	}
 	if (commit->brings_dictionary && (rc = log_read_dictionary(repo, commit, &signed_bytes, err)) != 0)
 		goto out;
-	point->sequence++;
+	point->sequence = commit->sequence;
 	git_oid_cpy(&point->commit, id);
 	memcpy(point->digest, digest, DIGEST_BYTES);
 	point->time = commit->time;
 	point->state = state;
+	take_generation(point, commit);
 out:
 	if (rc != 0) {
 		commit_free(commit);
@@ -482,9 +449,12 @@ int log_append(struct repo *repo, const struct log *log, const char *space, cons
 		entries[1 + i] = tree_extra[i];
 	(void)snprintf(commit->office, sizeof(commit->office), "%s", log->office);
 	(void)snprintf(commit->space, sizeof(commit->space), "%s", space);
+	if ((rc = log_read_generation(repo, point, err)) != 0)
+		return rc;
 	commit->sequence = point->sequence + 1;
-	commit->has_parent = point->sequence > 0;
-	git_oid_cpy(&commit->parent, &point->commit);
+	commit->generation = point->generation + commit_begins(commit);
+	commit->has_parent = point->sequence > 0 && !commit_begins(commit);
+	git_oid_cpy(commit_begins(commit) ? &commit->archive : &commit->parent, &point->commit);
 	memcpy(commit->previous, point->digest, DIGEST_BYTES);
 	digest_compute(commit->content, payload->data, payload->len);
 	if ((rc = repo_write(repo, GIT_OBJECT_BLOB, payload->data, payload->len, &entries[0].id, err)) != 0 ||
@@ -498,6 +468,7 @@ int log_append(struct repo *repo, const struct log *log, const char *space, cons
 	digest_compute(point->digest, raw.data, raw.len);
 	point->time = commit->time;
 	point->state = 0;
+	take_generation(point, commit);
 out:
 	qosid_buf_free(&tree);
 	qosid_buf_free(&raw);

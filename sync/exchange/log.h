@@ -62,12 +62,17 @@ struct log_point {
 	uint8_t digest[DIGEST_BYTES]; /* BLAKE2b-256 of the commit object */
 	int64_t time;                 /* Unix seconds */
 	int64_t state;                /* of the roster, that the commit names, plus one; 0: to be looked up */
+	int64_t generation;           /* 0: not read yet, see log_read_generation() */
+	bool in_snapshot;             /* its snapshot is not complete yet */
 };
 
 /* The point up to which the replica has applied the log, and noting a new one (in the caller's transaction). */
 int log_read_point(struct replica *replica, const struct log *log, struct log_point *out, struct qosid_errbuf *err);
 int log_put_point(
     struct replica *replica, const struct log *log, const struct log_point *point, struct qosid_errbuf *err);
+
+/* Fill in the generation from the commit of the point, unless it is known. */
+int log_read_generation(struct repo *repo, struct log_point *point, struct qosid_errbuf *err);
 
 /* Commits of a log, oldest first. Starts as {0}; ended by log_chain_free(). */
 struct log_chain {
@@ -76,18 +81,34 @@ struct log_chain {
 };
 void log_chain_free(struct log_chain *chain);
 
+/* Put older in front of chain. */
+int log_chain_prepend(struct log_chain *chain, const struct log_chain *older, struct qosid_errbuf *err);
+
 /* How a tip relates to a point. */
 enum log_relation {
 	LOG_SAME,
-	LOG_AHEAD,   /* chain holds the commits after the point, oldest first */
-	LOG_BEHIND,  /* the tip is an ancestor of the point */
-	LOG_DIVERGED /* neither: two histories */
+	LOG_AHEAD,    /* chain holds the commits after the point, oldest first */
+	LOG_BEHIND,   /* the tip is an ancestor of the point */
+	LOG_DIVERGED, /* neither: two histories */
+
+	/* Of office logs only, where generations before have been dropped (log_relate()): */
+	LOG_RESTARTED, /* chain starts with a generation that begins later than the change set after the point */
+	LOG_OLDER      /* the tip is of a generation that ended before the point's began */
 };
 
 /* Compare by walking parents; claims in commits other than their parents are not trusted. Damage is QOSID_ERR_CORRUPT,
  * naming the object. */
 int log_compare(struct repo *repo, const struct log_point *point, const git_oid *tip, enum log_relation *relation,
     struct log_chain *chain, struct qosid_errbuf *err);
+
+/* The same over generations: where one begins, its Qosid-Archive stands for the parent, as far as that commit is here.
+ * Sequences are believed in what is neither parent nor archive, so LOG_RESTARTED and LOG_OLDER say what verification
+ * must show, not what is proved. For roster and files logs it is log_compare(). */
+int log_relate(struct repo *repo, const struct log *log, const struct log_point *point, const git_oid *tip,
+    enum log_relation *relation, struct log_chain *chain, struct qosid_errbuf *err);
+
+/* Read a commit without judging it. */
+int log_read_commit(struct repo *repo, const git_oid *id, struct commit *commit, struct qosid_errbuf *err);
 
 /* What a commit is judged by. */
 struct log_rules {
@@ -100,7 +121,9 @@ struct log_rules {
 /* Verify the commit id as the successor of point. Fills commit (ended by commit_free()) and puts its payload
  * (changes.age, part.age or operation.json) into payload, which it resets first; the wrapped epoch keys of a roster
  * commit are checked against the operation by roster_log.c. *cause is a stable word for the finding. QOSID_ERR_WAITING:
- * it names a roster state (or an operation) that is not here yet. */
+ * it names a roster state (or an operation) that is not here yet. A generation may begin after a point only when its
+ * first commit links to exactly that point, or is at least two change sets later: then what lies between is not
+ * proved. */
 int log_verify_next(struct repo *repo, const struct log *log, const struct log_rules *rules, struct log_point *point,
     const git_oid *id, struct commit *commit, struct qosid_buf *payload, const char **cause, struct qosid_errbuf *err);
 
@@ -110,7 +133,9 @@ bool log_is_signed(struct repo *repo, const struct log *log, const struct log_ru
 
 /* Queue payload, tree and signed commit as the successor of point, and move the point. The caller fills subject, epoch,
  * roster, seen and the file fields of commit; the rest is set here. tree_extra are further entries of the tree (may be
- * NULL). Nothing is on disk before repo_flush(), and no ref is moved. */
+ * NULL). With commit->snapshot FIRST or WHOLE a generation begins: the commit has no parent, and links to the point by
+ * Qosid-Archive and Qosid-Previous; otherwise it belongs to the point's generation. Nothing is on disk before
+ * repo_flush(), and no ref is moved. */
 int log_append(struct repo *repo, const struct log *log, const char *space, const struct identity *identity,
     struct log_point *point, struct commit *commit, const struct qosid_buf *payload,
     const struct repo_entry *tree_extra, size_t extra_count, struct qosid_errbuf *err);

@@ -17,6 +17,7 @@
 /* A ref that holds a log, here or there. */
 struct offer {
 	struct log log;
+	int64_t generation; /* of an archive */
 	git_oid tip;
 };
 
@@ -24,6 +25,7 @@ struct offers {
 	struct offer *items;
 	size_t count;
 	size_t prefix; /* of the ref names, to be skipped */
+	bool archives; /* instead of logs */
 };
 
 struct meeting {
@@ -31,28 +33,48 @@ struct meeting {
 	const char *remote;
 	struct peer *peer;
 	struct offers offers;        /* what the remote has */
+	struct offers archives;      /* and of old generations */
 	const struct offer *strange; /* one of those that belong to no member */
 	size_t strange_count;
 	const struct exchange_wanted *wanted; /* fetch a files log no further than this; NULL: logs as they are */
 };
 
-static int add_offer(void *context, const char *name, const git_oid *id, struct qosid_errbuf *err)
+static int grow_offers(struct offers *offers, struct qosid_errbuf *err)
 {
-	struct offers *offers = context;
 	struct offer *items;
-	struct log log;
 
-	if (strlen(name) <= offers->prefix || log_parse(&log, name + offers->prefix, NULL) != 0)
-		return 0;                                 /* other branches are none of our business */
 	if ((offers->count & (offers->count - 1)) == 0) { /* full at powers of two */
 		items = realloc(offers->items, (offers->count == 0 ? 1 : offers->count * 2) * sizeof(*items));
 		if (items == NULL)
 			return qosid_error(err, QOSID_ERR_NOMEM, "out of memory for the remote's refs");
 		offers->items = items;
 	}
-	offers->items[offers->count].log = log;
-	offers->items[offers->count++].tip = *id;
 	return 0;
+}
+
+static int add_offer(void *context, const char *name, const git_oid *id, struct qosid_errbuf *err)
+{
+	struct offers *offers = context;
+	struct offer offer = {.tip = *id};
+	int rc;
+
+	if (strlen(name) <= offers->prefix)
+		return 0; /* other branches are none of our business */
+	if (offers->archives ? !archive_parse(name + offers->prefix, &offer.log, &offer.generation)
+			     : log_parse(&offer.log, name + offers->prefix, NULL) != 0)
+		return 0;
+	if ((rc = grow_offers(offers, err)) == 0)
+		offers->items[offers->count++] = offer;
+	return rc;
+}
+
+/* Logs into the one, archives into the other. */
+static int add_any_offer(void *context, const char *name, const git_oid *id, struct qosid_errbuf *err)
+{
+	struct meeting *meeting = context;
+	int rc = add_offer(&meeting->offers, name, id, err);
+
+	return rc != 0 ? rc : add_offer(&meeting->archives, name, id, err);
 }
 
 static int list_offers(struct repo *repo, const char *prefix, struct offers *offers, struct qosid_errbuf *err)
@@ -109,7 +131,7 @@ static int note_rewind(
 		git_oid_tostr(is, sizeof(is), tip);
 	if ((rc = read_point(meeting->exchange, log, &point, err)) != 0)
 		return rc;
-	rc = log_compare(meeting->exchange->repo, &point, before, &relation, &chain, NULL);
+	rc = log_relate(meeting->exchange->repo, log, &point, before, &relation, &chain, NULL);
 	log_chain_free(&chain);
 	if (rc != 0 || (relation != LOG_SAME && relation != LOG_BEHIND))
 		return 0; /* what it showed then was never verified: that it is gone is no loss */
@@ -125,7 +147,7 @@ static int check_rewind(struct meeting *meeting, const struct offer *offer, stru
 {
 	struct repo *repo = meeting->exchange->repo;
 	struct log_chain chain = {0};
-	/* Only the commit of this point is known, and log_compare() needs no more. */
+	/* Only the commit of this point is known, and log_relate() needs no more. */
 	struct log_point before = {.sequence = 1};
 	enum log_relation relation;
 	char ref[LOG_REF_SIZE];
@@ -138,7 +160,7 @@ static int check_rewind(struct meeting *meeting, const struct offer *offer, stru
 	if (rc != 0 || git_oid_equal(&before.commit, &offer->tip) || !repo_has(repo, &offer->tip))
 		return rc;
 	/* A damaged object here will be found, and reported, when the log is applied. */
-	if (log_compare(repo, &before, &offer->tip, &relation, &chain, NULL) == 0 && relation == LOG_BEHIND)
+	if (log_relate(repo, &offer->log, &before, &offer->tip, &relation, &chain, NULL) == 0 && relation == LOG_BEHIND)
 		rc = note_rewind(meeting, &offer->log, &before.commit, &offer->tip, err);
 	log_chain_free(&chain);
 	return rc;
@@ -185,6 +207,20 @@ static int apply_batch(void *context, const git_oid *complete, struct qosid_errb
 	return rc != 0 ? rc : found || exchange->report.stopped + exchange->report.waiting > before;
 }
 
+/* Whether a tip is the last commit of the generation before the one that is known here: there is nothing to learn from
+ * it, and it need not be here. */
+static bool is_left_behind(struct exchange *exchange, const struct log *log, const git_oid *tip)
+{
+	struct commit commit = {0};
+	git_oid begin;
+	bool left = log->kind == LOG_OFFICE && generation_read_begin(exchange, log, &begin, NULL) == 0 &&
+		    log_read_commit(exchange->repo, &begin, &commit, NULL) == 0 && commit_begins(&commit) &&
+		    git_oid_equal(&commit.archive, tip);
+
+	commit_free(&commit);
+	return left;
+}
+
 /* Copy what an offer holds. *tip is what there is to apply: the whole of it, or what came before the damage that
  * damage->code then tells of; *have is false when there is nothing (more) to apply. */
 static int fetch_offer(struct meeting *meeting, const struct offer *offer, git_oid *tip, bool *have,
@@ -206,6 +242,10 @@ static int fetch_offer(struct meeting *meeting, const struct offer *offer, git_o
 	log_format_remote(ref, &offer->log, meeting->remote);
 	if (repo_has(exchange->repo, &offer->tip))
 		return set_ref(exchange->repo, ref, &offer->tip, err);
+	if (is_left_behind(exchange, &offer->log, &offer->tip)) {
+		*have = false;
+		return 0;
+	}
 	if ((rc = read_point(exchange, &offer->log, &point, err)) != 0)
 		return rc;
 	rc = peer_fetch(meeting->peer, &offer->tip, &point.commit, ref, &watch, &stats, &whole, damage);
@@ -363,6 +403,89 @@ static int take_rosters(struct meeting *meeting, size_t *done, struct qosid_errb
 	return 0;
 }
 
+static const struct offer *find_archive(const struct offers *offers, const struct log *log, int64_t generation)
+{
+	for (size_t i = 0; i < offers->count; i++) {
+		if (offers->items[i].generation == generation && strcmp(offers->items[i].log.office, log->office) == 0)
+			return &offers->items[i];
+	}
+	return NULL;
+}
+
+/* Bring the generation before the one that starts with begin, and verify it. *first becomes its own first commit, *have
+ * false when it is not to be had here. */
+static int fetch_archive(struct meeting *meeting, const struct log *log, const git_oid *begin, git_oid *first,
+    bool *have, struct qosid_errbuf *err)
+{
+	static const git_oid nothing;
+	struct exchange *exchange = meeting->exchange;
+	struct qosid_errbuf fault = {0};
+	struct transfer_stats stats = {0};
+	const struct offer *offer;
+	struct commit commit = {0};
+	char ref[ARCHIVE_REF_SIZE];
+	const char *cause = "archive";
+	bool whole = true;
+	git_oid here;
+	int rc;
+
+	*have = false;
+	if ((rc = log_read_commit(exchange->repo, begin, &commit, err)) != 0 || !commit_begins(&commit))
+		goto out;
+	archive_format(ref, exchange, log, commit.generation - 1);
+	*have = repo_read_ref(exchange->repo, ref, &here, NULL) == 0 && git_oid_equal(&here, &commit.archive);
+	if (*have) {
+		rc = archive_find_first(exchange, &commit.archive, first, err);
+		goto out;
+	}
+	offer = find_archive(&meeting->archives, log, commit.generation - 1);
+	if (offer == NULL)
+		goto out;
+	if (!git_oid_equal(&offer->tip, &commit.archive)) {
+		rc = qosid_error(&fault, QOSID_ERR_REFUSED, "%s: the archive of generation %lld is another one",
+		    log->name, (long long)offer->generation);
+	} else if (!repo_has(exchange->repo, &offer->tip)) {
+		rc = peer_fetch(meeting->peer, &offer->tip, &nothing, NULL, NULL, &stats, &whole, &fault);
+		exchange->report.commits_fetched += stats.commits;
+		exchange->report.bytes_fetched += stats.bytes;
+	}
+	if (rc == 0 && whole && (rc = archive_verify(exchange, log, begin, first, &cause, &fault)) == 0) {
+		*have = true;
+		rc = set_ref(exchange->repo, ref, &commit.archive, err);
+	} else if (peer_is_damage(rc) || rc == QOSID_ERR_REFUSED)
+		rc = exchange_note_finding(
+		    exchange, log, meeting->remote, commit.sequence - 1, &commit.archive, cause, false, &fault, err);
+	else if (rc != 0 && err != NULL)
+		*err = fault;
+out:
+	commit_free(&commit);
+	return rc;
+}
+
+/* For an auditor: the generations before, of all logs, as far as the remote has them. */
+static int fetch_archives(struct meeting *meeting, struct qosid_errbuf *err)
+{
+	struct exchange *exchange = meeting->exchange;
+	int rc = 0;
+
+	if (!exchange->generations.fetch || meeting->archives.count == 0)
+		return 0;
+	for (size_t i = 0; rc == 0 && i < roster_member_count(exchange->roster, -1); i++) {
+		bool have = true;
+		git_oid begin, first;
+		struct log log;
+
+		log_init(&log, LOG_OFFICE, roster_member_at(exchange->roster, -1, i)->office);
+		if (generation_read_begin(exchange, &log, &begin, NULL) != 0)
+			continue;
+		while (rc == 0 && have) {
+			if ((rc = fetch_archive(meeting, &log, &begin, &first, &have, err)) == 0 && have)
+				git_oid_cpy(&begin, &first);
+		}
+	}
+	return rc;
+}
+
 static int fetch_all(struct meeting *meeting, struct qosid_errbuf *err)
 {
 	size_t done = 0;
@@ -373,7 +496,7 @@ static int fetch_all(struct meeting *meeting, struct qosid_errbuf *err)
 		return rc;
 	if (meeting->exchange->files == EXCHANGE_FILES_ALWAYS && (rc = take_kind(meeting, LOG_FILES, &done, err)) != 0)
 		return rc;
-	return note_strangers(meeting, err);
+	return (rc = note_strangers(meeting, err)) != 0 ? rc : fetch_archives(meeting, err);
 }
 
 /* Take in what this office holds already: after a restored replica its repository knows more than the replica does, and
@@ -416,25 +539,43 @@ static int pushes_make(struct pushes *pushes, size_t count, struct qosid_errbuf 
 	return 0;
 }
 
-/* Add a log of ours, when the remote's tip is an ancestor of ours (or it has none). */
-static int pushes_add(
-    struct pushes *pushes, const struct meeting *meeting, const struct offer *ours, struct qosid_errbuf *err)
+/* Whether a log of ours goes on where the remote's ends: with the commits after it, or with a later generation. */
+static int goes_on(const struct meeting *meeting, const struct offer *ours, const git_oid *theirs, bool *answer,
+    struct qosid_errbuf *err)
 {
-	struct repo *repo = meeting->exchange->repo;
-	const struct offer *theirs = find_offer(&meeting->offers, &ours->log);
+	struct exchange *exchange = meeting->exchange;
+	struct log_rules rules = {exchange->space, exchange->roster, exchange->root, exchange->steward};
 	struct log_point point = {.sequence = 1, .commit = ours->tip};
-	struct peer_update *update = &pushes->updates[pushes->count];
 	struct log_chain chain = {0};
 	enum log_relation relation;
 	int rc;
 
+	*answer = is_left_behind(exchange, &ours->log, theirs);
+	if (*answer || !repo_has(exchange->repo, theirs))
+		return 0;
+	rc = log_relate(exchange->repo, &ours->log, &point, theirs, &relation, &chain, err);
+	log_chain_free(&chain);
+	if (rc != 0)
+		return peer_is_damage(rc) ? 0 : rc; /* it was reported when it was applied */
+	*answer = relation == LOG_BEHIND ||
+		  (relation == LOG_OLDER && log_is_signed(exchange->repo, &ours->log, &rules, theirs));
+	return 0;
+}
+
+/* Add a log of ours, when it goes on where the remote's ends (or it has none). */
+static int pushes_add(
+    struct pushes *pushes, const struct meeting *meeting, const struct offer *ours, struct qosid_errbuf *err)
+{
+	const struct offer *theirs = find_offer(&meeting->offers, &ours->log);
+	struct peer_update *update = &pushes->updates[pushes->count];
+	bool more = false;
+	int rc;
+
 	if (theirs != NULL) {
-		if (git_oid_equal(&theirs->tip, &ours->tip) || !repo_has(repo, &theirs->tip))
+		if (git_oid_equal(&theirs->tip, &ours->tip))
 			return 0;
-		rc = log_compare(repo, &point, &theirs->tip, &relation, &chain, err);
-		log_chain_free(&chain);
-		if (rc != 0 || relation != LOG_BEHIND)
-			return peer_is_damage(rc) ? 0 : rc; /* it was reported when it was applied */
+		if ((rc = goes_on(meeting, ours, &theirs->tip, &more, err)) != 0 || !more)
+			return rc;
 		update->old = theirs->tip;
 	}
 	log_format_head(pushes->refs[pushes->count], &ours->log);
@@ -482,6 +623,36 @@ static int pushes_add_all(
 	return rc;
 }
 
+/* Archives go before the logs, so that no generation leaves a remote before its archive is there. */
+static int push_archives(struct meeting *meeting, const char *prefix, struct qosid_errbuf *err)
+{
+	struct exchange *exchange = meeting->exchange;
+	struct offers ours = {.archives = true};
+	int rc = list_offers(exchange->repo, prefix, &ours, err);
+
+	for (size_t i = 0; rc == 0 && exchange->generations.keep && i < ours.count; i++) {
+		const struct offer *archive = &ours.items[i];
+		const struct offer *theirs = find_archive(&meeting->archives, &archive->log, archive->generation);
+		struct peer_update update = {.tip = archive->tip};
+		char ref[ARCHIVE_REF_SIZE];
+
+		if (theirs != NULL && (git_oid_equal(&theirs->tip, &archive->tip) ||
+					  !is_left_behind(exchange, &archive->log, &archive->tip)))
+			continue; /* what stands there under the name of a generation long past stays */
+		(void)snprintf(ref, sizeof(ref), "refs/heads/archive/%s/%lld", archive->log.office,
+		    (long long)archive->generation);
+		update.ref = ref;
+		if (theirs != NULL)
+			update.old = theirs->tip;
+		/* What of our own copy is damaged `qosid verify` tells; the logs must go on. */
+		if (peer_is_damage(rc = peer_push(meeting->peer, &update, 1, err)))
+			rc = 0;
+		exchange->report.bytes_pushed += update.stats.bytes;
+	}
+	free(ours.items);
+	return rc;
+}
+
 /* A log whose copy here is damaged must not keep the others from being carried: its failure is returned at the end. */
 static int push_all(struct meeting *meeting, struct qosid_errbuf *err)
 {
@@ -489,7 +660,9 @@ static int push_all(struct meeting *meeting, struct qosid_errbuf *err)
 	struct pushes pushes = {0};
 	int rc, failed, settled;
 
-	if ((rc = list_offers(meeting->exchange->repo, "refs/heads/", &ours, err)) != 0 ||
+	if ((rc = push_archives(meeting, "refs/heads/", err)) != 0 ||
+	    (rc = push_archives(meeting, "refs/qosid/verified/", err)) != 0 ||
+	    (rc = list_offers(meeting->exchange->repo, "refs/heads/", &ours, err)) != 0 ||
 	    (rc = list_offers(meeting->exchange->repo, "refs/qosid/verified/", &ours, err)) != 0 ||
 	    (rc = pushes_make(&pushes, ours.count, err)) != 0 ||
 	    (rc = pushes_add_all(&pushes, meeting, &ours, err)) != 0)
@@ -514,6 +687,8 @@ static int publish(struct meeting *meeting, struct qosid_errbuf *err)
 	struct log log;
 	int rc = exchange_publish(meeting->exchange, &fault);
 
+	if (rc == 0)
+		rc = generation_check(meeting->exchange, &fault);
 	log_init(&log, LOG_OFFICE, meeting->exchange->office);
 	if (rc == QOSID_ERR_REFUSED)
 		return exchange_note_finding(
@@ -527,18 +702,22 @@ int exchange_meet(struct exchange *exchange, const char *remote, const struct li
     const struct link_limits *limits, struct qosid_errbuf *err)
 {
 	static const struct link_limits defaults;
-	struct meeting meeting = {.exchange = exchange, .remote = remote, .offers = {.prefix = strlen("refs/heads/")}};
+	struct meeting meeting = {.exchange = exchange,
+	    .remote = remote,
+	    .offers = {.prefix = strlen("refs/heads/")},
+	    .archives = {.prefix = strlen("refs/heads/"), .archives = true}};
 	int rc;
 
 	if ((rc = peer_open(&meeting.peer, target, limits != NULL ? limits : &defaults, exchange->repo, err)) != 0 ||
 	    (rc = take_over(exchange, err)) != 0 ||
-	    (rc = peer_visit_refs(meeting.peer, add_offer, &meeting.offers, err)) != 0 ||
+	    (rc = peer_visit_refs(meeting.peer, add_any_offer, &meeting, err)) != 0 ||
 	    (rc = fetch_all(&meeting, err)) != 0 || (rc = publish(&meeting, err)) != 0 ||
 	    (rc = push_all(&meeting, err)) != 0)
 		(void)qosid_error_within(err, "remote %s", remote);
 	else
 		peer_settle(meeting.peer);
 	free(meeting.offers.items);
+	free(meeting.archives.items);
 	peer_close(meeting.peer);
 	return rc;
 }

@@ -1,5 +1,6 @@
 /*
- * Proving: every log that this office holds is verified again from its first commit, as if nothing had been verified
+ * Proving: every log that this office holds is verified again from its first commit (or, where generations before have
+ * been dropped, from the first one that is here), as if nothing had been verified
  * before.
  *
  * Trust starts at the pinned root alone. The roster is rebuilt in a fresh struct roster, each commit is judged by
@@ -22,7 +23,7 @@ struct proof {
 	bool decrypt;
 	finding_fn visit;
 	void *context;
-	size_t sets;
+	struct exchange_proof *result;
 	struct replica_record record; /* scratch of find_line() */
 	int64_t part;                 /* the last one of it; 0: between attachments */
 	struct dictionary_use use;    /* in the log that is being read */
@@ -150,22 +151,56 @@ static int prove_payload(struct proof *proof, const struct log *log, const struc
 }
 
 /* What the replica has applied must be a part of what the repository holds. */
-static int check_applied(struct proof *proof, const struct log *log, const struct log_chain *chain,
+static int check_applied(struct proof *proof, const struct log *log, const struct log_chain *chain, int64_t last,
     const struct log_point *applied, struct qosid_errbuf *err)
 {
 	struct qosid_errbuf fault = {0};
 
-	if (applied->sequence == 0)
+	/* Before the oldest generation that is here: the next exchange takes this one in. */
+	if (applied->sequence == 0 || applied->sequence <= last - (int64_t)chain->count)
 		return 0;
-	if ((uint64_t)applied->sequence > chain->count)
+	if (applied->sequence > last)
 		(void)qosid_error(&fault, QOSID_ERR_CORRUPT,
-		    "the replica has applied %" PRId64 " change sets but the repository holds %zu", applied->sequence,
-		    chain->count);
-	else if (!git_oid_equal(&chain->ids[applied->sequence - 1], &applied->commit))
+		    "the replica has applied %" PRId64 " change sets but the repository holds %" PRId64,
+		    applied->sequence, last);
+	else if (!git_oid_equal(&chain->ids[chain->count - 1 - (size_t)(last - applied->sequence)], &applied->commit))
 		(void)qosid_error(&fault, QOSID_ERR_CORRUPT, "the replica has applied another history than this");
 	else
 		return 0;
 	return tell(proof, log, applied->sequence, &applied->commit, "position", &fault, err);
+}
+
+/* The commits of a log from as far back as they are here: the present generation, and those before it whose archives
+ * are held. */
+static int find_history(
+    struct proof *proof, const struct log *log, const git_oid *tip, struct log_chain *chain, struct qosid_errbuf *fault)
+{
+	struct exchange *exchange = proof->exchange;
+	struct log_point nothing = {0};
+	enum log_relation relation;
+	bool more = true;
+	int rc = log_compare(exchange->repo, &nothing, tip, &relation, chain, fault);
+
+	while (rc == 0 && more && log->kind == LOG_OFFICE) {
+		struct log_chain older = {0};
+		struct commit first = {0};
+		char ref[ARCHIVE_REF_SIZE];
+		git_oid archive;
+
+		/* One that cannot be read will be told of when it is its turn. */
+		more = log_read_commit(exchange->repo, &chain->ids[0], &first, NULL) == 0 && commit_begins(&first);
+		if (more) {
+			archive_format(ref, exchange, log, first.generation - 1);
+			more = repo_read_ref(exchange->repo, ref, &archive, NULL) == 0 &&
+			       git_oid_equal(&archive, &first.archive);
+			proof->result->partial += !more;
+		}
+		if (more && (rc = log_compare(exchange->repo, &nothing, &archive, &relation, &older, fault)) == 0)
+			rc = log_chain_prepend(chain, &older, fault);
+		log_chain_free(&older);
+		commit_free(&first);
+	}
+	return rc;
 }
 
 static int prove_log(struct proof *proof, const struct log *log, const git_oid *tip, const struct log_point *applied,
@@ -177,7 +212,6 @@ static int prove_log(struct proof *proof, const struct log *log, const git_oid *
 	struct qosid_buf payload = {0};
 	struct log_point point = {0};
 	struct log_chain chain = {0};
-	enum log_relation relation;
 	const char *cause = "damage";
 	size_t i = 0;
 	int rc = 0;
@@ -185,7 +219,7 @@ static int prove_log(struct proof *proof, const struct log *log, const git_oid *
 	proof->part = 0;
 	dictionary_use_end(&proof->use);
 	if (tip != NULL)
-		rc = log_compare(exchange->repo, &point, tip, &relation, &chain, &fault);
+		rc = find_history(proof, log, tip, &chain, &fault);
 	for (; rc == 0 && i < chain.count; i++) {
 		struct commit commit = {0};
 
@@ -196,13 +230,13 @@ static int prove_log(struct proof *proof, const struct log *log, const git_oid *
 		commit_free(&commit);
 		if (rc != 0)
 			break;
-		proof->sets++;
+		proof->result->sets++;
 		exchange_report_progress(exchange, "verify", i + 1, chain.count);
 	}
 	if (rc != 0)
-		rc = tell(proof, log, (int64_t)i + 1, i < chain.count ? &chain.ids[i] : tip, cause, &fault, err);
+		rc = tell(proof, log, point.sequence + 1, i < chain.count ? &chain.ids[i] : tip, cause, &fault, err);
 	else
-		rc = check_applied(proof, log, &chain, applied, err);
+		rc = check_applied(proof, log, &chain, point.sequence, applied, err);
 	qosid_buf_free(&payload);
 	log_chain_free(&chain);
 	return rc;
@@ -228,17 +262,19 @@ static int prove_member(struct proof *proof, enum log_kind kind, const char *off
 	return prove_log(proof, &log, rc == 0 ? &tip : NULL, &applied, err);
 }
 
-int exchange_prove(
-    struct exchange *exchange, bool decrypt, finding_fn visit, void *context, size_t *sets, struct qosid_errbuf *err)
+int exchange_prove(struct exchange *exchange, bool decrypt, finding_fn visit, void *context, struct exchange_proof *out,
+    struct qosid_errbuf *err)
 {
 	/* The same office with a roster of its own: nothing that was verified before is taken over. */
 	struct exchange fresh = *exchange;
-	struct proof proof = {.exchange = &fresh, .visit = visit, .context = context};
+	struct proof proof = {.exchange = &fresh, .visit = visit, .context = context, .result = out};
+
 	const struct roster_member *me;
 	struct qosid_errbuf fault = {0};
 	struct log roster_log;
 	int rc;
 
+	*out = (struct exchange_proof){0};
 	fresh.roster = NULL;
 	fresh.logs = NULL;
 	if ((rc = roster_create(&fresh.roster, err)) != 0)
@@ -251,7 +287,7 @@ int exchange_prove(
 	if ((rc = exchange_load(&fresh, &fault)) != 0)
 		rc = tell(&proof, &roster_log, (int64_t)roster_operation_count(fresh.roster) + 1, NULL, "roster",
 		    &fault, err);
-	proof.sets = roster_operation_count(fresh.roster);
+	out->sets = roster_operation_count(fresh.roster);
 	me = roster_find_member(fresh.roster, -1, exchange->office);
 	proof.decrypt = decrypt && me != NULL && roster_is_entitled(me->roles);
 	for (size_t i = 0; rc == 0 && i < roster_member_count(fresh.roster, -1); i++) {
@@ -260,7 +296,6 @@ int exchange_prove(
 		if ((rc = prove_member(&proof, LOG_OFFICE, office, err)) == 0)
 			rc = prove_member(&proof, LOG_FILES, office, err);
 	}
-	*sets = proof.sets;
 	dictionary_use_end(&proof.use);
 	replica_record_free(&proof.record);
 	roster_free(fresh.roster);

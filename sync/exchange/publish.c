@@ -11,26 +11,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "sync/changeset/changeset.h"
-#include "sync/exchange/exchange.h"
+#include "sync/exchange/publish_internal.h"
 
 #define ROUND_BYTES ((size_t)16 << 20) /* of payload in one transaction: bounds how long writers wait */
 #define SEEN_MAX 400                   /* trailers of a commit; the others wait for the next one */
-
-/* The two logs that a round moves. */
-struct round {
-	struct exchange *exchange;
-	struct log office, files;
-	struct log_point office_point, files_point;
-	int64_t epoch;
-	const char *recipient;
-	uint8_t roster[LIMIT_ROSTER_HEADS][DIGEST_BYTES]; /* the heads of the newest state */
-	size_t roster_count;
-	struct dictionary_use use;
-	bool fresh; /* use has not been brought by a change set yet */
-	size_t bytes;
-	size_t sets, revisions;
-};
 
 /* Take over what the own log holds beyond the replica. */
 static int recover_log(
@@ -200,40 +184,62 @@ static int append_commit(
 	return dictionary_use_put(exchange, &round->office, &round->use, err);
 }
 
+int publish_append(
+    struct round *round, struct changeset_batch *batch, enum commit_snapshot snapshot, struct qosid_errbuf *err)
+{
+	struct exchange *exchange = round->exchange;
+	struct log_point before = round->office_point;
+	struct commit commit = {.snapshot = snapshot};
+	struct commit_seen seen[SEEN_MAX];
+	char subject[160];
+	int rc;
+
+	for (size_t i = 0; i < batch->file_count; i++) {
+		if ((rc = append_file(round, batch->files[i], err)) != 0)
+			return rc;
+	}
+	(void)snprintf(subject, sizeof(subject), "%s: %s%zu %s%s in %zu document%s", exchange->office,
+	    snapshot != SNAPSHOT_NONE ? "snapshot, " : "", batch->revisions,
+	    snapshot != SNAPSHOT_NONE ? "revision" : "change", batch->revisions == 1 ? "" : "s", batch->documents,
+	    batch->documents == 1 ? "" : "s");
+	fill_commit(round, &commit, subject);
+	if ((rc = collect_seen(round, &commit, seen, err)) != 0 ||
+	    (rc = append_commit(round, &commit, &batch->payload, err)) != 0 ||
+	    (before.sequence == 0 &&
+		(rc = generation_note_begin(exchange, &round->office, &round->office_point, err)) != 0) ||
+	    (rc = changeset_mark_published(exchange->replica, batch, err)) != 0 ||
+	    (rc = generation_count(
+		 exchange, &round->office, &before, &round->office_point, snapshot, batch->payload.len, err)) != 0)
+		return rc;
+	round->bytes += batch->payload.len;
+	round->sets++;
+	round->revisions += batch->revisions;
+	return 0;
+}
+
+void publish_choose_packing(const struct round *round, struct changeset_packing *out)
+{
+	const struct exchange_settings *settings = &round->exchange->settings;
+
+	*out = (struct changeset_packing){
+	    .dictionary = round->use.dictionary, .inline_max = settings->inline_max, .pad = settings->pad};
+}
+
 /* Collect one change set and queue its commits. *done when nothing is pending any more. */
 static int append_set(struct round *round, bool *done, struct qosid_errbuf *err)
 {
 	struct exchange *exchange = round->exchange;
 	struct changeset_header header = {exchange->space, exchange->office, round->office_point.sequence + 1};
-	struct changeset_packing packing = {.dictionary = round->use.dictionary,
-	    .inline_max = exchange->settings.inline_max,
-	    .pad = exchange->settings.pad};
-	struct commit_seen seen[SEEN_MAX];
+	struct changeset_packing packing;
 	struct changeset_batch batch = {0};
-	struct commit commit = {0};
-	char subject[160];
 	int rc;
 
-	if ((rc = changeset_collect(exchange->replica, &header, round->recipient, &packing, &batch, err)) != 0)
-		goto out;
-	*done = batch.revisions == 0;
-	if (*done)
-		goto out;
-	for (size_t i = 0; i < batch.file_count; i++) {
-		if ((rc = append_file(round, batch.files[i], err)) != 0)
-			goto out;
+	publish_choose_packing(round, &packing);
+	if ((rc = changeset_collect(exchange->replica, &header, round->recipient, &packing, &batch, err)) == 0) {
+		*done = batch.revisions == 0;
+		if (!*done)
+			rc = publish_append(round, &batch, SNAPSHOT_NONE, err);
 	}
-	(void)snprintf(subject, sizeof(subject), "%s: %zu change%s in %zu document%s", exchange->office,
-	    batch.revisions, batch.revisions == 1 ? "" : "s", batch.documents, batch.documents == 1 ? "" : "s");
-	fill_commit(round, &commit, subject);
-	if ((rc = collect_seen(round, &commit, seen, err)) != 0 ||
-	    (rc = append_commit(round, &commit, &batch.payload, err)) != 0 ||
-	    (rc = changeset_mark_published(exchange->replica, &batch, err)) != 0)
-		goto out;
-	round->bytes += batch.payload.len;
-	round->sets++;
-	round->revisions += batch.revisions;
-out:
 	changeset_batch_free(&batch);
 	return rc;
 }
@@ -251,32 +257,47 @@ static int move_head(struct round *round, const struct log *log, const struct lo
 	    round->exchange->repo, ref, before->sequence > 0 ? &before->commit : NULL, &after->commit, err);
 }
 
-static int publish_round(struct round *round, bool *done, struct qosid_errbuf *err)
+int publish_begin(struct round *round, struct qosid_errbuf *err)
 {
-	struct log_point office_before = round->office_point, files_before = round->files_point;
+	round->bytes = round->sets = round->revisions = 0;
+	round->office_before = round->office_point;
+	round->files_before = round->files_point;
+	return replica_begin(round->exchange->replica, err);
+}
+
+int publish_finish(struct round *round, const git_oid *begin, struct qosid_errbuf *err)
+{
 	struct exchange *exchange = round->exchange;
 	int rc;
 
-	round->bytes = round->sets = round->revisions = 0;
-	if ((rc = replica_begin(exchange->replica, err)) != 0)
-		return rc;
-	while (rc == 0 && !*done && round->bytes < ROUND_BYTES)
-		rc = append_set(round, done, err);
-	if (rc != 0 || round->sets == 0)
-		goto out;
 	if ((rc = log_put_point(exchange->replica, &round->office, &round->office_point, err)) != 0 ||
 	    (round->files_point.sequence > 0 &&
 		(rc = log_put_point(exchange->replica, &round->files, &round->files_point, err)) != 0))
-		goto out;
-	/* Files first: a change set whose files are missing would be worse than files that no change set names yet. */
+		return rc;
+	/* Files first: a change set whose files are missing would be worse than files that no change set names yet. And
+	 * an archive before the log leaves its generation. */
 	if ((rc = repo_flush(exchange->repo, err)) != 0 ||
-	    (rc = move_head(round, &round->files, &files_before, &round->files_point, err)) != 0 ||
-	    (rc = move_head(round, &round->office, &office_before, &round->office_point, err)) != 0 ||
-	    (rc = replica_commit(exchange->replica, err)) != 0)
-		goto out;
-	exchange->report.sets_published += round->sets;
-	exchange->report.revisions_published += round->revisions;
-out:
+	    (rc = move_head(round, &round->files, &round->files_before, &round->files_point, err)) != 0 ||
+	    (begin != NULL && exchange->generations.keep &&
+		(rc = archive_keep(exchange, &round->office, begin, err)) != 0) ||
+	    (rc = move_head(round, &round->office, &round->office_before, &round->office_point, err)) != 0)
+		return rc;
+	return replica_commit(exchange->replica, err);
+}
+
+static int publish_round(struct round *round, bool *done, struct qosid_errbuf *err)
+{
+	struct exchange *exchange = round->exchange;
+	int rc;
+
+	if ((rc = publish_begin(round, err)) != 0)
+		return rc;
+	while (rc == 0 && !*done && round->bytes < ROUND_BYTES)
+		rc = append_set(round, done, err);
+	if (rc == 0 && round->sets > 0 && (rc = publish_finish(round, NULL, err)) == 0) {
+		exchange->report.sets_published += round->sets;
+		exchange->report.revisions_published += round->revisions;
+	}
 	replica_rollback(exchange->replica);
 	return rc;
 }
@@ -313,25 +334,34 @@ static int check_right(struct exchange *exchange, bool *may, struct qosid_errbuf
 	return QOSID_ERR_REFUSED;
 }
 
-int exchange_publish(struct exchange *exchange, struct qosid_errbuf *err)
+int publish_open(struct round *round, struct exchange *exchange, bool *may, struct qosid_errbuf *err)
 {
-	struct round round = {.exchange = exchange};
-	struct replica_info info;
-	bool may = false, done = false;
 	int rc;
 
-	if ((rc = check_right(exchange, &may, err)) != 0 || !may)
+	*round = (struct round){.exchange = exchange};
+	if ((rc = check_right(exchange, may, err)) != 0 || !*may)
 		return rc;
-	round.epoch = roster_epoch_count(exchange->roster, -1);
-	round.recipient = roster_epoch_recipient(exchange->roster, -1, round.epoch);
-	if (round.recipient == NULL)
+	round->epoch = roster_epoch_count(exchange->roster, -1);
+	round->recipient = roster_epoch_recipient(exchange->roster, -1, round->epoch);
+	if (round->recipient == NULL)
 		return qosid_error(err, QOSID_ERR_WAITING, "the roster names no epoch yet");
-	log_init(&round.office, LOG_OFFICE, exchange->office);
-	log_init(&round.files, LOG_FILES, exchange->office);
-	if ((rc = roster_list_heads(exchange->roster, -1, round.roster, &round.roster_count, err)) != 0 ||
-	    (rc = recover_log(exchange, &round.files, &round.files_point, err)) != 0 ||
-	    (rc = recover_log(exchange, &round.office, &round.office_point, err)) != 0 ||
-	    (rc = replica_visit_findings(exchange->replica, refuse_fork, &round, err)) != 0 ||
+	log_init(&round->office, LOG_OFFICE, exchange->office);
+	log_init(&round->files, LOG_FILES, exchange->office);
+	if ((rc = roster_list_heads(exchange->roster, -1, round->roster, &round->roster_count, err)) != 0 ||
+	    (rc = recover_log(exchange, &round->files, &round->files_point, err)) != 0 ||
+	    (rc = recover_log(exchange, &round->office, &round->office_point, err)) != 0)
+		return rc;
+	return replica_visit_findings(exchange->replica, refuse_fork, round, err);
+}
+
+int exchange_publish(struct exchange *exchange, struct qosid_errbuf *err)
+{
+	bool may = false, done = false;
+	struct replica_info info;
+	struct round round;
+	int rc;
+
+	if ((rc = publish_open(&round, exchange, &may, err)) != 0 || !may ||
 	    (rc = replica_read_info(exchange->replica, &info, err)) != 0)
 		return rc;
 	if (info.pending > 0)

@@ -229,6 +229,20 @@ int attachment_set_published(struct replica *replica, const uint8_t digest[DIGES
 	return replica_run(replica, STATEMENT_ATTACHMENT_PUBLISHED, err, "b", digest, (size_t)DIGEST_BYTES);
 }
 
+int attachment_set_filed(struct replica *replica, const uint8_t digest[DIGEST_BYTES], struct qosid_errbuf *err)
+{
+	int rc = replica_need_transaction(replica, err);
+
+	return rc != 0 ? rc : replica_run(replica, STATEMENT_ATTACHMENT_FILED, err, "b", digest, (size_t)DIGEST_BYTES);
+}
+
+int attachment_forget_published(struct replica *replica, int64_t length, struct qosid_errbuf *err)
+{
+	int rc = replica_need_transaction(replica, err);
+
+	return rc != 0 ? rc : replica_run(replica, STATEMENT_ATTACHMENT_FORGET, err, "i", length);
+}
+
 /* Push the part of one chunk that lies in the wanted range. */
 static int push_chunk(
     sqlite3_stmt *row, int64_t *offset, int64_t *left, const struct qosid_sink *sink, struct qosid_errbuf *err)

@@ -177,6 +177,21 @@ int replica_visit_pending(struct replica *replica, replica_visit_fn visit, void 
 int replica_clear_pending(
     struct replica *replica, const char *id, const struct revision *rev, struct qosid_errbuf *err);
 
+/* ---- what a new generation of the own log carries (replica_carried.c) ---- */
+
+/* In one transaction: begin, add every revision that the own log carries, visit what must be carried on (a leaf each;
+ * in the order of documents, from after *after on, which starts as {0} and moves past each one whose visit returned 0),
+ * end. What was purged is passed over. QOSID_ERR_CORRUPT: the replica does not know a document that the log carries. */
+struct replica_carried {
+	int64_t document; /* the row's number */
+	struct revision leaf;
+};
+int replica_carried_begin(struct replica *replica, struct qosid_errbuf *err);
+int replica_carried_add(struct replica *replica, const char *id, const struct revision *rev, struct qosid_errbuf *err);
+int replica_visit_carried(struct replica *replica, struct replica_carried *after, replica_visit_fn visit, void *context,
+    struct qosid_errbuf *err);
+void replica_carried_end(struct replica *replica);
+
 /* ---- attachments (attachment.c) ---- */
 
 /* Store content, de-duplicated by its digest, in pieces: begin, write*, finish -> digest and length. Needs a
@@ -213,6 +228,12 @@ int attachment_note_carrier(struct replica *replica, const uint8_t digest[DIGEST
 int attachment_visit_absent(struct replica *replica, const uint8_t *digest,
     int (*visit)(void *context, const struct attachment_absence *absence, struct qosid_errbuf *err), void *context,
     struct qosid_errbuf *err);
+/* The same, by the files log: it stays so in later generations. */
+int attachment_set_filed(struct replica *replica, const uint8_t digest[DIGEST_BYTES], struct qosid_errbuf *err);
+
+/* A new generation has carried nothing yet: forget it for all contents of at most this length that the files log has
+ * not. */
+int attachment_forget_published(struct replica *replica, int64_t length, struct qosid_errbuf *err);
 
 /* ---- small named things (local.c) ---- */
 
@@ -227,7 +248,10 @@ struct replica_position {
 	uint8_t digest[DIGEST_BYTES]; /* BLAKE2b-256 of that commit object */
 	int64_t time;                 /* what its author line says, Unix seconds */
 };
-/* A log is named "office/khujand", "roster/dushanbe", "files/london", or "remote/<name>/office/khujand". */
+/* A log is named "office/khujand", "roster/dushanbe", "files/london". Other positions about it stand beside it:
+ * "seen/<log>" up to where the own log has witnessed it, "witness/<log>" the furthest that another office's log has,
+ * "begin/<log>" where its generation begins, "size/<log>" how much the own log has grown: there sequence is the bytes
+ * of payload since the snapshot, time those of the snapshot, and commit where the log stood then. */
 int replica_read_position(
     struct replica *replica, const char *log, struct replica_position *out, struct qosid_errbuf *err);
 int replica_put_position(

@@ -21,7 +21,7 @@
 #include "sync/replica/revision.h"
 #include "sync/replica/revtree.h"
 
-#define REPLICA_SCHEMA_VERSION 3
+#define REPLICA_SCHEMA_VERSION 4
 #define REPLICA_CHUNK_BYTES (256u << 10) /* of attachment content, so that 1 GiB streams in bounded memory */
 
 /* document.flags; the SQL spells out the numbers. The marks of pending bodies count only in rows whose sequence is
@@ -31,6 +31,7 @@ enum document_flag {
 	FLAG_PENDING = 2,      /* the winner waits for publication */
 	FLAG_KEPT_PENDING = 4, /* so does, or did, a body in the table revision */
 	FLAG_CONFLICT = 8,     /* more than one live leaf */
+	FLAG_GAP = 16,         /* a revision came with less ancestry than there is (docs/format.md, "Generations") */
 };
 
 enum replica_statement {
@@ -63,10 +64,13 @@ enum replica_statement {
 	STATEMENT_ATTACHMENT_NAME,
 	STATEMENT_ATTACHMENT_DELETE,
 	STATEMENT_ATTACHMENT_PUBLISHED,
+	STATEMENT_ATTACHMENT_FILED,
+	STATEMENT_ATTACHMENT_FORGET,
 	STATEMENT_CHUNK_INSERT,
 	STATEMENT_CHUNK_DELETE,
 	STATEMENT_PURGED_PUT,
 	STATEMENT_PURGED_FIND,
+	STATEMENT_PURGED_ANY,
 	STATEMENT_PURGED_NEWEST,
 	STATEMENT_LOCAL_PUT,
 	STATEMENT_LOCAL_READ,

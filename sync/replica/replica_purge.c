@@ -95,7 +95,7 @@ static int write_rest(struct purge *purge, struct qosid_errbuf *err)
 {
 	struct replica *replica = purge->replica;
 	struct revtree_leaf winner, second;
-	unsigned flags = 0;
+	unsigned flags = purge->flags & FLAG_GAP;
 	bool pending = false;
 	int rc;
 

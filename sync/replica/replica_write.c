@@ -30,6 +30,7 @@ struct arrival {
 	bool deleted;
 	bool pending;
 	bool has_body; /* false: only the tree changes */
+	bool gap;      /* it came with less ancestry than there is */
 	struct json_slice body;
 	struct json_slice attachments; /* canonical, as stored */
 	const char *user;
@@ -238,7 +239,7 @@ static int store_arrival(
     struct replica *replica, const struct document_row *row, const struct arrival *arrival, struct qosid_errbuf *err)
 {
 	struct replica_state *state = &replica->state;
-	unsigned flags = row->flags & FLAG_KEPT_PENDING;
+	unsigned flags = (row->flags & (FLAG_KEPT_PENDING | FLAG_GAP)) | (arrival->gap ? FLAG_GAP : 0);
 	struct revtree_leaf winner, second;
 	int rc;
 
@@ -457,6 +458,9 @@ static int merge_arrival(struct replica *replica, struct document_row *row, cons
 	/* Even a known revision may bring content that had not arrived. */
 	if (rc == 0)
 		rc = attachment_list_store(replica, &attached->list, err);
+	if (rc == 0 && *outcome == REVTREE_KNOWN && arrival->gap && !(row->flags & FLAG_GAP))
+		rc = replica_run(
+		    replica, STATEMENT_DOCUMENT_FLAGS, err, "ii", row->number, (int64_t)(row->flags | FLAG_GAP));
 	if (rc != 0 || *outcome == REVTREE_KNOWN)
 		return rc;
 	rc = encode_tree(replica, row->tree, err);
@@ -489,6 +493,7 @@ static int take_revision(const struct replica_revision *revision, struct arrival
 	    .rev = {.generation = path->generation},
 	    .deleted = path->deleted,
 	    .pending = revision->pending,
+	    .gap = path->count < path->generation && path->count < LIMIT_REVISIONS,
 	    .body = revision->body,
 	    .user = revision->user ? revision->user : "",
 	    .time = revision->time,

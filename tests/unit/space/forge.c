@@ -106,10 +106,10 @@ static void assert_verifies(struct space *space, const char *name)
 {
 	struct qosid_errbuf err = {0};
 	char text[128];
-	size_t sets;
+	struct exchange_proof proof;
 
 	(void)snprintf(text, sizeof(text), "%s", name);
-	must(space_verify(space, true, NULL, print_finding, text, &sets, &err), &err);
+	must(space_verify(space, true, NULL, print_finding, text, &proof, &err), &err);
 }
 
 static int64_t position_of(struct space *space, const char *log)

@@ -461,7 +461,8 @@ static void test_own_repository_is_proved(void **state)
 	for (enum place place = COMMIT; place <= BLOB; place++) {
 		struct stage stage;
 		struct qosid_errbuf err = {0};
-		size_t count = 0, sets = 0;
+		struct exchange_proof proof;
+		size_t count = 0;
 		git_oid id;
 		char hex[GIT_OID_HEXSZ + 1], path[512];
 
@@ -471,7 +472,7 @@ static void test_own_repository_is_proved(void **state)
 		git_oid_tostr(hex, sizeof(hex), &id);
 		(void)snprintf(path, sizeof(path), "%s/log.git/objects/%.2s/%s", space_dir(stage.victim), hex, hex + 2);
 		flip(path, 0.5);
-		must(space_verify(stage.victim, true, NULL, count_visit, &count, &sets, &err), &err);
+		must(space_verify(stage.victim, true, NULL, count_visit, &count, &proof, &err), &err);
 		/* Of a log whose newest commit is damaged, even the beginning cannot be found. */
 		if (place != COMMIT && count != 1)
 			fail_msg("object %d: %zu findings about change set 2", (int)place, count);

@@ -387,15 +387,17 @@ static void test_verify(void **state)
 	struct offices *offices = *state;
 	struct space *khujand = offices_add(offices, "khujand", "writer,reader");
 	struct qosid_errbuf err = {0};
-	size_t findings = 0, sets = 0;
+	struct exchange_proof proof;
+	size_t findings = 0;
 
 	put(offices->steward, "a", "{}");
 	(void)meet(offices->steward, "origin");
 	put(khujand, "b", "{}");
 	(void)meet(khujand, "origin");
-	must(space_verify(khujand, true, NULL, count_any, &findings, &sets, &err), &err);
+	must(space_verify(khujand, true, NULL, count_any, &findings, &proof, &err), &err);
 	assert_int_equal(findings, 0);
-	assert_int_equal(sets, 4); /* two of the roster, one of each office */
+	assert_int_equal(proof.partial, 0);
+	assert_int_equal(proof.sets, 4); /* two of the roster, one of each office */
 	space_close(khujand);
 }
 

@@ -195,7 +195,8 @@ static void check_world(struct world *world)
 	check(world, replica_compute_digest(space_replica(world->spaces[0]), first, &err), &err);
 	for (size_t i = 0; i < world->office_count; i++) {
 		struct replica_info info;
-		size_t findings = 0, sets = 0;
+		struct exchange_proof proof;
+		size_t findings = 0;
 
 		check(world, replica_compute_digest(space_replica(world->spaces[i]), digest, &err), &err);
 		if (memcmp(first, digest, DIGEST_BYTES) != 0)
@@ -203,7 +204,7 @@ static void check_world(struct world *world)
 			    "seed %llu: %s differs", (unsigned long long)world->seed, space_office(world->spaces[i]));
 		check_written(world, world->spaces[i]);
 		check(world, replica_read_info(space_replica(world->spaces[i]), &info, &err), &err);
-		check(world, space_verify(world->spaces[i], true, NULL, count_any, &findings, &sets, &err), &err);
+		check(world, space_verify(world->spaces[i], true, NULL, count_any, &findings, &proof, &err), &err);
 		if (findings + count_findings(world->spaces[i], NULL) != 0 || info.pending != 0)
 			fail_msg("seed %llu: %s has %zu findings and %lld pending revisions",
 			    (unsigned long long)world->seed, space_office(world->spaces[i]), findings,
