@@ -26,6 +26,8 @@ equals "$(complete_words "$qosid" -C "$a" sync st)" "stick " "a remote is comple
 equals "$(complete_words "$qosid" -C "$a" remote rm s)" "stick " "for remote rm too"
 equals "$(complete_words "$qosid" -C "$a" log d)" "dushanbe " "an office is completed"
 equals "$(complete_words "$qosid" remote "")" "add ls rm test " "actions are completed"
+equals "$(complete_words "$qosid" generation "")" "ls new set " "those of generation too"
+equals "$(complete_words "$qosid" generation set "")" "archives bytes days fetch " "and its settings"
 equals "$(complete_words "$qosid" -C "$a" status --forget "")" "all " "what --forget takes is completed"
 equals "$(complete_words "$qosid" import x --format "")" "csv jsonl " "formats are completed"
 

@@ -118,9 +118,9 @@ static int visit_fault(void *context, const struct replica_finding *finding, str
 static void verify(struct space *space)
 {
 	struct qosid_errbuf err = {0};
-	size_t sets;
+	struct exchange_proof proof;
 
-	must(space_verify(space, true, NULL, visit_fault, NULL, &sets, &err), &err);
+	must(space_verify(space, true, NULL, visit_fault, NULL, &proof, &err), &err);
 }
 
 static void test_trained_when_it_pays(void **state)
@@ -370,10 +370,48 @@ static void test_lies(void **state)
 	qosid_buf_free(&copy);
 }
 
+/* A new generation begins without the one in use, so its first change set brings it again: who joins then can read on.
+ */
+static void test_generation(void **state)
+{
+	struct offices *offices = *state;
+	struct space *khujand = offices_add(offices, "khujand", "writer,reader"), *late;
+	struct qosid_errbuf err = {0};
+	struct commit commit = {0};
+	size_t payload;
+	int number = 0;
+
+	fill(offices->steward, &number);
+	(void)publish_until_trained(offices->steward, &number);
+	(void)meet(offices->steward, "origin");
+	(void)meet(khujand, "origin");
+	must(space_restart(offices->steward, NULL, NULL, &err), &err);
+	read_tip(offices->steward, &commit, &payload);
+	assert_int_equal(commit.snapshot, SNAPSHOT_WHOLE);
+	assert_true(commit.brings_dictionary);
+	commit_free(&commit);
+	publish_one(offices->steward, number++);
+	read_tip(offices->steward, &commit, &payload);
+	assert_true(commit.has_dictionary && !commit.brings_dictionary);
+	commit_free(&commit);
+	(void)meet(offices->steward, "origin");
+	(void)meet(khujand, "origin");
+	late = offices_add(offices, "geneva", "reader");
+	(void)meet(offices->steward, "origin");
+	(void)meet(late, "origin");
+	assert_equal_replicas(offices->steward, khujand);
+	assert_equal_replicas(offices->steward, late);
+	verify(offices->steward);
+	verify(late);
+	space_close(late);
+	space_close(khujand);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_trained_when_it_pays, offices_setup, offices_teardown),
+	    cmocka_unit_test_setup_teardown(test_generation, offices_setup, offices_teardown),
 	    cmocka_unit_test_setup_teardown(test_other_epoch, offices_setup, offices_teardown),
 	    cmocka_unit_test_setup_teardown(test_restored_replica, offices_setup, offices_teardown),
 	    cmocka_unit_test_setup_teardown(test_settings, offices_setup, offices_teardown),

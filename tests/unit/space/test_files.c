@@ -97,7 +97,7 @@ static void test_on_demand(void **state)
 	struct qosid_errbuf err = {0};
 	uint8_t digest[DIGEST_BYTES];
 	struct exchange_wanted wanted = {"khujand", digest};
-	size_t sets;
+	struct exchange_proof proof;
 	bool here;
 
 	(void)meet(offices->steward, "origin");
@@ -110,7 +110,7 @@ static void test_on_demand(void **state)
 	assert_true(report.bytes_fetched < 100000);
 	assert_equal_replicas(khujand, london); /* the documents are all here */
 	assert_int_equal(count_absent(london), 3);
-	must(space_verify(london, true, NULL, visit_fault, NULL, &sets, &err), &err);
+	must(space_verify(london, true, NULL, visit_fault, NULL, &proof, &err), &err);
 
 	digest_of(london, "file-1", digest, &here);
 	assert_false(here);
@@ -121,7 +121,7 @@ static void test_on_demand(void **state)
 	assert_false(is_here(london, "file-2")); /* after it */
 	assert_true(report.bytes_fetched > 2 * LARGE && report.bytes_fetched < 2 * LARGE + 100000);
 	assert_int_equal(count_absent(london), 1);
-	must(space_verify(london, true, NULL, visit_fault, NULL, &sets, &err), &err);
+	must(space_verify(london, true, NULL, visit_fault, NULL, &proof, &err), &err);
 
 	/* It neither fetches the rest by itself nor harms the remote. */
 	report = meet(london, "origin");
@@ -209,7 +209,7 @@ static void test_missing(void **state)
 	struct space *khujand = offices_add(offices, "khujand", "writer,reader");
 	struct qosid_errbuf err = {0};
 	char command[300], said[300] = "";
-	size_t sets;
+	struct exchange_proof proof;
 
 	(void)meet(offices->steward, "origin");
 	(void)meet(khujand, "origin");
@@ -219,7 +219,7 @@ static void test_missing(void **state)
 	    offices_path(offices, "khujand/replica.db"));
 	assert_int_equal(system(command), 0);
 	khujand = offices_open(offices, "khujand");
-	must(space_verify(khujand, true, NULL, visit_fault, said, &sets, &err), &err);
+	must(space_verify(khujand, true, NULL, visit_fault, said, &proof, &err), &err);
 	assert_string_equal(
 	    said, "files/khujand: files/khujand change set 1: an attachment of this log is not in the replica");
 	space_close(khujand);
