@@ -133,6 +133,8 @@ static int set_option(struct list *list, const char *name, struct json_slice val
 		return set_flag(list, name, value, &list->update_seq);
 	if (strcmp(name, "conflicts") == 0)
 		return set_flag(list, name, value, &list->render.conflicts);
+	if (strcmp(name, "att_encoding_info") == 0)
+		return set_flag(list, name, value, &list->render.encoding);
 	if (strcmp(name, "inclusive_end") == 0) {
 		rc = set_flag(list, name, value, &flag);
 		list->exclusive_end = !flag;
@@ -150,7 +152,8 @@ static int set_option(struct list *list, const char *name, struct json_slice val
 static int visit_query(void *context, const char *name, const char *value, struct qosid_errbuf *err)
 {
 	static const char *const json[] = {"key", "keys", "startkey", "start_key", "endkey", "end_key", "descending",
-	    "include_docs", "update_seq", "conflicts", "inclusive_end", "attachments", "skip", "limit", NULL};
+	    "include_docs", "update_seq", "conflicts", "inclusive_end", "attachments", "att_encoding_info", "skip",
+	    "limit", NULL};
 	struct list *list = context;
 	struct json_slice slice = {value, strlen(value)};
 	const char *const *known = json;

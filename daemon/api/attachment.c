@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/api/render.h"
+#include "daemon/api/encoding.h"
 #include "daemon/api/store.h"
 
 struct target {
@@ -67,6 +67,26 @@ static int set_type(struct http_call *call, struct json_slice type, struct qosid
 	return rc;
 }
 
+/* The gzip form, whole: a range of it would be of no use to who does not have the rest in the same form. */
+static int send_gzip(struct target *target, const struct attached *attached, struct qosid_errbuf *err)
+{
+	struct qosid_sink sink = spool_sink(http_call_out(target->call));
+	int64_t length;
+	int rc = http_call_set_header(target->call, "Content-Encoding", "gzip", err);
+
+	if (rc == 0)
+		rc = http_call_set_header(target->call, "Accept-Ranges", "none", err);
+	return rc == 0 ? encoding_write(target->database, attached, &sink, &length, err) : rc;
+}
+
+/* Who asks for a range gets one of the content itself, unless the range goes on from an earlier answer (If-Range),
+ * which may have been in gzip: both have the same ETag, as in CouchDB. */
+static bool wants_gzip(const struct http_call *call)
+{
+	return encoding_accepted(http_call_header(call, "Accept-Encoding")) &&
+	       (!http_call_header(call, "Range") || http_call_header(call, "If-Range"));
+}
+
 static int send_content(struct target *target, const struct attached *attached, struct qosid_errbuf *err)
 {
 	struct content content = {.database = target->database};
@@ -80,6 +100,11 @@ static int send_content(struct target *target, const struct attached *attached, 
 	rc = http_call_set_header(target->call, "ETag", etag, err);
 	if (rc == 0)
 		rc = set_type(target->call, attached->type, err);
+	if (rc == 0 && encoding_applies(attached)) {
+		rc = http_call_set_header(target->call, "Vary", "Accept-Encoding", err);
+		if (rc == 0 && wants_gzip(target->call))
+			return send_gzip(target, attached, err);
+	}
 	if (rc == 0)
 		rc = http_call_send_range(target->call, (uint64_t)attached->length, produce, &content, err);
 	return rc;

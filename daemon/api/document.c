@@ -71,7 +71,7 @@ static int reply_multipart(struct http_call *call, struct api_database *database
 static bool is_plain(const struct render *render)
 {
 	return !render->revs && !render->revs_info && !render->conflicts && !render->deleted_conflicts &&
-	       !render->local_seq && render->attachments == ATTACHMENTS_STUBS;
+	       !render->local_seq && !render->encoding && render->attachments == ATTACHMENTS_STUBS;
 }
 
 static int reply_document(struct http_call *call, struct api_database *database, const struct replica_record *record,

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/api/encoding.h"
 #include "sync/replica/replica_query.h"
 
 #define BASE64_PIECE 49152 /* of content, a multiple of 3 */
@@ -30,6 +31,8 @@ int render_options(struct http_call *call, struct render *out)
 		rc = request_bool(call, "local_seq", false, &out->local_seq);
 	if (rc == 0)
 		rc = request_bool(call, "attachments", false, &inlined);
+	if (rc == 0)
+		rc = request_bool(call, "att_encoding_info", false, &out->encoding);
 	if (inlined)
 		out->attachments = ATTACHMENTS_INLINE;
 	return rc;
@@ -179,7 +182,16 @@ static void write_data(struct writer *writer, struct api_database *database, con
 	if (rc != 0 && writer->rc == 0)
 		writer->rc = rc;
 	flush_base64(&base64);
-	writer_text(writer, "\"}");
+	writer_text(writer, "\"");
+}
+
+static void write_encoding(struct writer *writer, struct api_database *database, const struct attached *attached)
+{
+	int64_t length = 0;
+
+	if (writer->rc == 0)
+		writer->rc = encoding_write(database, attached, NULL, &length, writer->err);
+	writer_format(writer, ",\"encoding\":\"gzip\",\"encoded_length\":%" PRId64, length);
 }
 
 static bool wants_content(const struct attached *attached, const struct render *render)
@@ -201,11 +213,15 @@ static void write_attachment(
 	writer_slice(writer, attached->type);
 	writer_format(writer, ",\"revpos\":%" PRId64 ",\"digest\":\"%s\"", attached->revpos, digest);
 	if (!wants_content(attached, render))
-		writer_format(writer, ",\"length\":%" PRId64 ",\"stub\":true}", attached->length);
+		writer_format(writer, ",\"length\":%" PRId64 ",\"stub\":true", attached->length);
 	else if (render->attachments == ATTACHMENTS_FOLLOW)
-		writer_format(writer, ",\"length\":%" PRId64 ",\"follows\":true}", attached->length);
+		writer_format(writer, ",\"length\":%" PRId64 ",\"follows\":true", attached->length);
 	else
 		write_data(writer, database, attached);
+	/* Parts are sent as they are stored, so they have no encoding. */
+	if (render->encoding && render->attachments != ATTACHMENTS_FOLLOW && encoding_applies(attached))
+		write_encoding(writer, database, attached);
+	writer_text(writer, "}");
 }
 
 static void write_attachments(struct writer *writer, struct api_database *database, const struct replica_record *record,

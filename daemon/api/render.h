@@ -15,12 +15,14 @@ struct render {
 	bool conflicts;
 	bool deleted_conflicts;
 	bool local_seq;
+	bool encoding; /* tell of the gzip form of attachments (encoding.h), but in multipart answers */
 	enum render_attachments attachments;
 	/* Attachments as old as a revision that the client has stay stubs: of revpos up to this. */
 	int64_t known_revpos;
 };
 
-/* Read revs, revs_info, conflicts, deleted_conflicts, local_seq, meta, attachments; a bad value is answered. */
+/* Read revs, revs_info, conflicts, deleted_conflicts, local_seq, meta, attachments, att_encoding_info; a bad value is
+ * answered. */
 int render_options(struct http_call *call, struct render *out);
 /* known_revpos from atts_since (a JSON array of revisions) and the document's tree. */
 int render_read_since(

@@ -147,8 +147,10 @@ static int set_switch(struct view_options *options, const char *name, struct jso
 		return set_choice(options, value, &options->reduce);
 	if (strcmp(name, "conflicts") == 0)
 		return set_choice(options, value, &options->conflicts);
-	if (strcmp(name, "stable") == 0 || strcmp(name, "att_encoding_info") == 0)
-		return set_flag(options, value, &flag); /* one copy of the index; contents are stored as they came */
+	if (strcmp(name, "att_encoding_info") == 0)
+		return set_flag(options, value, &options->render.encoding);
+	if (strcmp(name, "stable") == 0)
+		return set_flag(options, value, &flag); /* there is one copy of the index */
 	if (strcmp(name, "inclusive_end") == 0) {
 		rc = set_flag(options, value, &flag);
 		options->range.exclusive_end = !flag;

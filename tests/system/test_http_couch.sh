@@ -435,6 +435,47 @@ gives 202 .ok _sync_shards
 ask GET /db/_nothing
 gives 404 "" "an unknown endpoint is missing"
 
+# ---- attachments of compressible types in gzip
+seq 5000 >"$scratch/numbers"
+plain=$(wc -c <"$scratch/numbers")
+ask PUT /db/gz/numbers -H 'Content-Type: text/csv; charset=utf-8' --data-binary "@$scratch/numbers"
+rgz=$(jq -r .rev <<<"$body")
+ask PUT "/db/gz/raw?rev=$rgz" -H 'Content-Type: image/png' --data-binary "@$scratch/numbers"
+ask GET /db/gz/numbers
+identity="$(header Content-Encoding) $(header Content-Length) $(header Accept-Ranges) $(header Vary)"
+equals "$identity" " $plain bytes Accept-Encoding" "content is sent as it is when gzip is not asked for"
+etag=$(header ETag)
+ask GET /db/gz/numbers -H 'Accept-Encoding: deflate, gzip;q=0.5'
+packed=$(wc -c <"$scratch/body")
+equals "$(header Content-Encoding) $(header Content-Length) $(header Accept-Ranges) $(header ETag)" "gzip $packed none $etag" "in gzip when it is"
+equals "$(gunzip <"$scratch/body" | cmp - "$scratch/numbers" && echo same)" same "with the same content"
+ask HEAD /db/gz/numbers -H 'Accept-Encoding: gzip'
+equals "$(header Content-Encoding) $(header Content-Length)" "gzip $packed" "HEAD tells the same"
+ask GET /db/gz/numbers -H 'Accept-Encoding: gzip' -H "If-None-Match: $etag"
+gives 304 "" "If-None-Match still works"
+ask GET /db/gz/numbers -H 'Accept-Encoding: gzip;q=0, *;q=0.0'
+equals "$(header Content-Encoding) $(header Content-Length)" " $plain" "gzip;q=0 is a no"
+ask GET /db/gz/numbers -H 'Accept-Encoding: gzip' -H 'Range: bytes=0-3'
+equals "$code $(header Content-Encoding) $(tr '\n' , <"$scratch/body")" "206  1,2," "a range is of the content itself"
+ask GET /db/gz/numbers -H 'Accept-Encoding: gzip' -H 'Range: bytes=0-3' -H "If-Range: $etag"
+equals "$code $(header Content-Encoding)" "200 gzip" "If-Range does not mix the two forms"
+ask GET /db/gz/raw -H 'Accept-Encoding: gzip'
+equals "$(header Content-Encoding) $(header Content-Length)" " $plain" "an image is not compressed"
+told=".numbers.encoding == \"gzip\" and .numbers.encoded_length == $packed and .numbers.length == $plain and (.raw | has(\"encoding\") | not)"
+ask GET '/db/gz?att_encoding_info=true' -H 'Accept: application/json'
+gives 200 "._attachments | $told" "att_encoding_info tells of it"
+jq -c . "$scratch/body" >"$scratch/again"
+ask GET '/db/_all_docs?key="gz"&include_docs=true&att_encoding_info=true'
+gives 200 ".rows[0].doc._attachments | $told" "in _all_docs too"
+ask GET '/db/_changes?doc_ids=%5B%22gz%22%5D&filter=_doc_ids&include_docs=true&att_encoding_info=true'
+gives 200 ".results[0].doc._attachments | $told" "and in _changes"
+ask GET '/db/gz?att_encoding_info=true&attachments=true' -H 'Accept: application/json'
+gives 200 "._attachments.numbers | .encoded_length == $packed and (.data | @base64d | length) == $plain" "data is the content itself"
+ask PUT /db/gz "${json[@]}" --data-binary "@$scratch/again"
+gives 201 .ok "a stub with an encoding is taken back"
+ask GET /db/gz
+gives 200 "._attachments.numbers | .length == $plain and (has(\"encoding\") | not)" "and unasked there is no word of it"
+
 # ---- what was written is there after a restart
 before=$(curl -sS -m 30 "$url/db" | jq -r .update_seq)
 stop_daemon
